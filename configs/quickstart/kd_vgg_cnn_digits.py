@@ -1,0 +1,34 @@
+# Purpose: logits of a five-layer CNN into a three-layer one, at temperature 4 (KD, https://arxiv.org/abs/1503.02531)
+# Needs: work_dirs/quickstart/teacher_vgg_digits/iter_1200.pth, of teacher_vgg_digits.py
+# Launch: python tools/train.py configs/quickstart/kd_vgg_cnn_digits.py
+# Result: not measured
+_base_ = ['./student_cnn_digits.py']
+
+teacher_ckpt = 'work_dirs/quickstart/teacher_vgg_digits/iter_1200.pth'
+
+model = dict(
+    _delete_=True,
+    type='kd_plugins.SingleTeacherDistill',
+    architecture=_base_.model,
+    teacher=dict(
+        type='ImageClassifier',
+        backbone=dict(type='kd_plugins.PlainCNN', stages=((64, 64), (128, 128), (256,))),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=10, in_channels=256, topk=(1,)),
+    ),
+    teacher_ckpt=teacher_ckpt,
+    distiller=dict(
+        type='kd_plugins.ConfigurableDistiller',
+        student_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
+        teacher_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
+        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=4)),
+        loss_forward_mappings=dict(
+            loss_kl=dict(
+                preds_S=dict(from_student=True, recorder='fc'),
+                preds_T=dict(from_student=False, recorder='fc'),
+            )
+        ),
+    ),
+)
+
+val_cfg = dict(_delete_=True, type='kd_plugins.SingleTeacherDistillValLoop')

@@ -1,0 +1,14 @@
+# Purpose: the student of the pair that trains in seconds, three plain convolutions, without a teacher
+# Needs: nothing
+# Launch: python tools/train.py configs/quickstart/student_cnn_digits.py
+# Result: not measured
+_base_ = ['./teacher_vgg_digits.py']
+
+model = dict(backbone=dict(stages=((32,), (64,), (128,))), head=dict(in_channels=128))
+
+max_iters = 300
+train_cfg = dict(max_iters=max_iters, val_interval=100)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.04, end=0.3 * max_iters, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=0.3 * max_iters, end=max_iters, by_epoch=False),
+]

@@ -1,0 +1,19 @@
+# Purpose: the quickstart's teacher, a ResNet-50 on all 718 training digits
+# Needs: nothing
+# Launch: python tools/train.py configs/quickstart/teacher_resnet50_digits.py
+# Result: not measured
+_base_ = ['../_base_/digits_32x32.py', 'mmpretrain::_base_/models/resnet50.py']
+
+model = dict(head=dict(num_classes=10, topk=(1,)))
+
+max_epochs = 24
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
+warmup_epochs = 0.3 * max_epochs
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+# one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.04, end=warmup_epochs, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
+]
+# validated, tested and saved are the averaged weights
+custom_hooks = [dict(type='EMAHook', momentum=0.01, update_buffers=True)]

@@ -1,0 +1,95 @@
+"""What all algorithms share: a student that is trained, evaluated and saved."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import nn
+
+from kd_plugins.build import build_model
+from kd_plugins.errors import Fault, UserError
+
+
+class DistillAlgorithm(BaseModel):
+    """An mmengine model around a student; ``loss`` is what a subclass adds.
+
+    Prediction and plain forward are the student's, so that every evaluator and tool of the student's library works on
+    the algorithm.
+
+    Args:
+        architecture: The student: a model, the config of one, or ``dict(cfg_path='mmpretrain::…')``.
+        data_preprocessor: Preprocessing of both models; the student's own by default. A dict without ``type``, as
+            OpenMMLab's data configs have it, is completed by the student's library.
+        init_cfg: Initialisation of mmengine.
+        module_inplace: Leave activations of the student that work in place as they are. By default they are made to
+            keep their input, so that a record of it stays true.
+
+    Raises:
+        UserError: ``architecture`` is not a student.
+    """
+
+    def __init__(
+        self,
+        architecture: Any,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: dict[str, Any] | None = None,
+        module_inplace: bool = False,
+    ) -> None:
+        student, _ = build_model(architecture, 'architecture', data_preprocessor)
+        if not isinstance(student, BaseModel):
+            raise UserError(
+                Fault(
+                    'architecture',
+                    'an mmengine BaseModel',
+                    f'a {type(student).__name__}',
+                    'give the whole model, with its head and loss',
+                )
+            )
+        if data_preprocessor is None or not isinstance(architecture, nn.Module):
+            data_preprocessor = student.data_preprocessor
+        super().__init__(data_preprocessor, init_cfg)
+        self.architecture = student
+        self.module_inplace = module_inplace
+        if not module_inplace:
+            forbid_inplace(student)
+
+    @property
+    def student(self) -> nn.Module:
+        """The model being trained; another name of ``architecture``."""
+        return self.architecture
+
+    def forward(self, inputs: torch.Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor') -> Any:
+        """Run the algorithm in one of mmengine's modes.
+
+        Args:
+            inputs: Preprocessed batch, (N, C, H, W) for images.
+            data_samples: Its annotations.
+            mode: ``'loss'``: a dict of losses; ``'predict'`` and ``'tensor'``: what the student returns.
+
+        Raises:
+            ValueError: The mode is none of these.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode in ('predict', 'tensor'):
+            return self.architecture(inputs, data_samples, mode=mode)
+        raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @abstractmethod
+    def loss(self, inputs: torch.Tensor, data_samples: list[Any] | None = None) -> dict[str, torch.Tensor]:
+        """The losses of a batch by name."""
+
+
+def forbid_inplace(model: nn.Module) -> None:
+    """Make every module with an ``inplace`` switch keep its input."""
+    for module in model.modules():
+        if getattr(module, 'inplace', False) is True:
+            module.inplace = False
+
+
+def add_prefix(losses: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """``{'loss': …}, 'student' -> {'student.loss': …}``."""
+    return {f'{prefix}.{name}': value for name, value in losses.items()}

@@ -1,0 +1,181 @@
+"""Checkpoints are read weights-only, and what does not fit the model is said in full."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+from kd_plugins.errors import Fault, UserError
+
+STUDENT_PREFIX = 'architecture.'
+NAMES_SHOWN = 4
+
+
+def read_checkpoint(path: str | Path, where: str) -> dict[str, Any]:
+    """Read a checkpoint to the CPU without running anything that it contains.
+
+    Args:
+        path: ``.safetensors``, or a file of ``torch.save`` whose content is tensors and plain values; a local path or
+            an ``http(s)://`` address, which is downloaded once into torch's cache.
+        where: Key path or option that named the file, for messages.
+
+    Returns:
+        What was saved; for safetensors the tensors by name.
+
+    Raises:
+        UserError: There is no such file, it is damaged, or it is a pickle that would run code.
+    """
+    local = _download(str(path), where) if str(path).startswith(('http://', 'https://')) else Path(path).expanduser()
+    if not local.is_file():
+        raise UserError(Fault(where, 'a checkpoint file', f'{path}, which does not exist', 'correct the path'))
+    try:
+        if local.suffix == '.safetensors':
+            return dict(safetensors.torch.load_file(local))
+        content = torch.load(local, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            Fault(
+                where,
+                'a checkpoint of tensors and plain values',
+                f'{path}, which holds objects that would run code when loaded ({_first_line(error)})',
+                'save the state_dict alone, or as .safetensors, where you trust the file',
+            )
+        ) from error
+    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(
+            Fault(where, 'a checkpoint', f'{path}, which cannot be read ({_first_line(error)})', 'copy it again')
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(Fault(where, 'a dict of tensors', f'a {type(content).__name__} in {path}', 'save a state_dict'))
+    return content
+
+
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The model's tensors in a checkpoint of mmengine, timm, torchvision or of a plain ``state_dict``.
+
+    In a checkpoint of a distillation, those are the student's, without its prefix.
+    """
+    state = checkpoint
+    for key in ('state_dict', 'model'):
+        if isinstance(checkpoint.get(key), Mapping):
+            state = checkpoint[key]
+            break
+    tensors = {name.removeprefix('module.'): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    student = {
+        name.removeprefix(STUDENT_PREFIX): value for name, value in tensors.items() if name.startswith(STUDENT_PREFIX)
+    }
+    return student or tensors
+
+
+def load_strictly(model: nn.Module, path: str | Path, where: str) -> None:
+    """Load a checkpoint of exactly this model.
+
+    Args:
+        model: Where the weights go; unchanged in shape.
+        path: As for :func:`read_checkpoint`.
+        where: Key path or option that named the file.
+
+    Raises:
+        UserError: The file cannot be read, or a tensor is missing, left over or of another shape; all are counted and
+            the first few named.
+    """
+    weights = weights_of(read_checkpoint(path, where))
+    misfit = describe_misfit(model, weights)
+    if misfit:
+        raise UserError(
+            Fault(where, f'weights of this {type(model).__name__}', f'{path}, with {misfit}', 'is it another model?')
+        )
+
+
+def describe_misfit(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> str:
+    """Load weights as far as they fit and say what did not.
+
+    Returns:
+        A phrase that counts and names missing, left-over and mis-shaped tensors; empty where all fitted.
+    """
+    mis_shaped: list[str] = []
+    try:
+        incompatible = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        mis_shaped = [line.strip().removesuffix('.') for line in str(error).splitlines() if 'size mismatch' in line]
+        fitting = {
+            name: tensor
+            for name, tensor in weights.items()
+            if not any(line.startswith(f'size mismatch for {name}:') for line in mis_shaped)
+        }
+        incompatible = model.load_state_dict(fitting, strict=False)
+    shaped = {line.split('size mismatch for ')[1].split(':')[0] for line in mis_shaped}
+    missing = [name for name in incompatible.missing_keys if name not in shaped]
+    parts = [
+        (missing, 'tensors of the model missing'),
+        (incompatible.unexpected_keys, 'tensors that the model does not have'),
+        ([line.removeprefix('size mismatch for ') for line in mis_shaped], 'tensors of another shape'),
+    ]
+    return '; '.join(f'{len(names)} {kind} ({_shorten(names)})' for names, kind in parts if names)
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let torch's weights-only loader read the log history that mmengine puts into its checkpoints, and no more.
+
+    mmengine 0.10 saves ``HistoryBuffer`` objects: NumPy arrays and references to four of the class's own methods,
+    pickled as calls of ``getattr``. The general ``getattr`` stays forbidden.
+    """
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (_history_statistic, 'builtins.getattr'),
+            np.ndarray,
+            np.dtype,
+            type(np.dtype('float64')),
+            type(np.dtype('int64')),
+            (np._core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+            (np._core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+            (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
+        ]
+    )
+
+
+def _history_statistic(owner: Any, name: str) -> Any:
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not part of a log history')
+    return getattr(owner, name)
+
+
+def _download(url: str, where: str) -> Path:
+    """Fetch ``url`` into torch's cache; torch checks the hash that OpenMMLab's file names end in."""
+    target = Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[-1]
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        prefix = torch.hub.HASH_REGEX.search(target.name)
+        try:
+            torch.hub.download_url_to_file(url, str(target), prefix.group(1) if prefix else None)
+        except (URLError, OSError, RuntimeError) as error:
+            raise UserError(
+                Fault(
+                    where,
+                    'a checkpoint that can be downloaded',
+                    f'{url} ({_first_line(error)})',
+                    f'download it elsewhere and give its path, or put it at {target}',
+                )
+            ) from error
+    return target
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if 'GLOBAL' in line or 'Unsupported' in line]
+    return (telling or lines or [type(error).__name__])[0][:160]
+
+
+def _shorten(names: list[str]) -> str:
+    return ', '.join(names[:NAMES_SHOWN]) + (', …' if len(names) > NAMES_SHOWN else '')

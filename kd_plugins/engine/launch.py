@@ -1,0 +1,139 @@
+"""Training and testing of a config, with everything that can be refused refused first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from kd_plugins.build import explain_unknown_type
+from kd_plugins.engine.distributed import prepare_distributed
+from kd_plugins.engine.work_dir import work_dir_of_run
+from kd_plugins.errors import Fault, UserError
+from kd_plugins.preflight import check_checkpoint, check_training, data_faults
+
+LOADER_DEFAULTS = dict(persistent_workers=True, collate_fn=dict(type='default_collate'))
+
+
+def train(config: Any) -> Runner:
+    """Train as a config says.
+
+    Args:
+        config: The whole config, ``work_dir`` and ``launcher`` included.
+
+    Returns:
+        The runner, after training.
+
+    Raises:
+        UserError: The config cannot run; nothing is left in the work_dir then.
+    """
+    _complete_loaders(config)
+    prepare_distributed(config)
+    with work_dir_of_run(config.work_dir):
+        check_training(config)
+        runner = _build_runner(config)
+        _load_data(runner)
+    runner.train()
+    return runner
+
+
+def test(config: Any) -> dict[str, float]:
+    """Evaluate ``config.load_from`` on the test data of a config.
+
+    Args:
+        config: The whole config, ``work_dir``, ``launcher`` and ``load_from`` included.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        UserError: The config cannot run, or the checkpoint is not one of its model.
+    """
+    _complete_loaders(config)
+    prepare_distributed(config)
+    with work_dir_of_run(config.work_dir):
+        faults = data_faults(config, ('test_dataloader',))
+        if faults:
+            raise UserError(*faults)
+        runner = _build_runner(config)
+        check_checkpoint(getattr(runner.model, 'module', runner.model), config.load_from, 'CHECKPOINT')
+    return runner.test()
+
+
+def set_training_options(
+    config: Any,
+    *,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    seed: int | None = None,
+    deterministic: bool = False,
+) -> None:
+    """Write the options of ``tools/train.py`` into a config.
+
+    Args:
+        config: The whole config.
+        resume: ``'auto'`` for the newest checkpoint of the work_dir, or a path.
+        amp: Train in mixed precision.
+        auto_scale_lr: Scale the learning rate with the number of images per step.
+        seed: Of all random numbers.
+        deterministic: Use deterministic algorithms.
+
+    Raises:
+        UserError: The config or the machine cannot do it.
+    """
+    if resume is not None:
+        config.resume = True
+        config.load_from = None if resume == 'auto' else resume
+    if amp:
+        if not torch.cuda.is_available():
+            raise UserError(
+                Fault('--amp', 'a GPU', 'a machine without', "leave it out: mmengine's AMP needs a GPU")
+            )
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if auto_scale_lr:
+        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+            raise UserError(
+                Fault('--auto-scale-lr', 'auto_scale_lr.base_batch_size in the config', 'none', 'add it to the config')
+            )
+        config.auto_scale_lr.enable = True
+    randomness = config.get('randomness') or {}
+    if seed is not None:
+        randomness['seed'] = seed
+    if deterministic:
+        randomness['deterministic'] = True
+    config.randomness = randomness
+
+
+def _build_runner(config: Any) -> Runner:
+    try:
+        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    except KeyError as error:
+        raise explain_unknown_type(error, 'CONFIG') from error
+
+
+def _load_data(runner: Runner) -> None:
+    """Build both loops now, for their data sets complain about files."""
+    try:
+        _ = runner.train_loop, runner.val_loop
+    except KeyError as error:
+        raise explain_unknown_type(error, 'CONFIG') from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(Fault('data', 'files of the data set', str(error), 'correct data_root or ann_file')) from error
+
+
+def _complete_loaders(config: Any) -> None:
+    """mmpretrain's tools give every data loader these, and its data configs rely on it."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = config.get(name)
+        if isinstance(loader, dict):
+            defaults = dict(LOADER_DEFAULTS)
+            if not loader.get('num_workers'):
+                defaults.pop('persistent_workers')
+            config[name] = ConfigDict({**defaults, 'pin_memory': torch.cuda.is_available(), **loader})
+
+

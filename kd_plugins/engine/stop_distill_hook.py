@@ -1,0 +1,39 @@
+"""Hook that ends a distillation before the end of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from kd_plugins.errors import Fault, UserError
+from kd_plugins.registry import HOOKS
+
+
+@HOOKS.register_module()
+class StopDistillHook(Hook):
+    """Trains the student alone from an epoch on: the teacher is no longer run.
+
+    Args:
+        stop_epoch: The first epoch without distillation, counted from 0.
+
+    Raises:
+        UserError: ``stop_epoch`` is not a whole number from 0 on.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, stop_epoch: int) -> None:
+        if not isinstance(stop_epoch, int) or stop_epoch < 0:
+            raise UserError(
+                Fault('stop_epoch', 'a whole number from 0 on', repr(stop_epoch), 'count the epochs from 0')
+            )
+        self.stop_epoch = stop_epoch
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Stop the distillation when its time has come."""
+        algorithm = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if runner.epoch >= self.stop_epoch and not algorithm.distillation_stopped:
+            runner.logger.info(f'Distillation stops: from epoch {runner.epoch + 1} on, the student learns alone.')
+            algorithm.distillation_stopped = True

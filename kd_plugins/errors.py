@@ -1,0 +1,76 @@
+"""What a user did wrong, said once: where, expected, got, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One mistake in a config, a file or a call.
+
+    Attributes:
+        where: Key path in the config (``model.distiller.…``), or the file.
+        expected: What would have been right.
+        got: What was found instead.
+        advice: What to do about it.
+    """
+
+    where: str
+    expected: str
+    got: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f'{self.where}: expected {self.expected}, got {self.got}; {self.advice}'
+
+
+class UserError(ValueError):
+    """One or more faults that only the user can mend.
+
+    Command lines print it without a traceback and exit with status 2; every other exception is a bug of ours.
+
+    Args:
+        faults: At least one fault, most important first.
+    """
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__('\n'.join(map(str, faults)))
+        self.faults = faults
+
+    def within(self, path: str) -> UserError:
+        """The same faults, seen from further out: ``path`` is put before each ``where``."""
+        return UserError(*(replace(fault, where=join_path(path, fault.where)) for fault in self.faults))
+
+
+def join_path(*parts: str) -> str:
+    """Join key paths of a config, leaving out empty parts: ``('model', '', 'head') -> 'model.head'``."""
+    return '.'.join(part for part in parts if part)
+
+
+def closest(name: str, candidates: Iterable[str], count: int = 3) -> str:
+    """The names most like ``name``, ready to be put into an advice.
+
+    Args:
+        name: What the user wrote.
+        candidates: The names that exist.
+        count: How many to name at most.
+
+    Returns:
+        ``"did you mean 'a' or 'b'?"``, or a line that lists the first few names where none is similar.
+    """
+    candidates = sorted(set(candidates))
+    if not candidates:
+        return 'there are none to choose from'
+    last = name.rsplit('.', 1)[-1]
+    same_ending = [candidate for candidate in candidates if candidate.rsplit('.', 1)[-1] == last and '.' in candidate]
+    near = difflib.get_close_matches(name, candidates, n=count, cutoff=0.6)
+    near += difflib.get_close_matches(name, same_ending, n=count, cutoff=0.3)
+    if not near:
+        near = difflib.get_close_matches(name, candidates, n=count, cutoff=0.4)
+    near = list(dict.fromkeys(near))[:count]
+    if near:
+        return f'did you mean {" or ".join(map(repr, near))}?'
+    return f'choose one of {", ".join(candidates[:12])}{", …" if len(candidates) > 12 else ""}'

@@ -1,0 +1,5 @@
+"""Networks that mmpretrain lacks."""
+
+from kd_plugins.models.plain_cnn import PlainCNN
+
+__all__ = ['PlainCNN']

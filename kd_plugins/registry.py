@@ -1,0 +1,35 @@
+"""The package's registries: children of mmengine's, in scope ``kd_plugins``, filled when first asked.
+
+mmengine imports this file by itself as soon as a config names a type ``kd_plugins.X``.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import Registry
+
+SCOPE = 'kd_plugins'
+
+# algorithms, distillers, connectors, distill losses, and the small networks that mmpretrain lacks
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope=SCOPE,
+    locations=[
+        'kd_plugins.losses',
+        'kd_plugins.connectors',
+        'kd_plugins.distiller',
+        'kd_plugins.algorithms',
+        'kd_plugins.models',
+    ],
+)
+# recorders
+TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope=SCOPE, locations=['kd_plugins.recorders'])
+# data sets that mmpretrain lacks
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['kd_plugins.datasets'])
+# what happens around the steps of the Runner
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['kd_plugins.engine'])
+# validation of student and teacher
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['kd_plugins.engine'])

@@ -1,0 +1,54 @@
+"""From the config of a teacher to a model with trained weights."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.logging import print_log
+from torch import nn
+
+from kd_plugins.build import build_model
+from kd_plugins.checkpoint import load_strictly
+
+
+def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -> nn.Module:
+    """Build a teacher and load its weights.
+
+    Args:
+        config: A model, or what :func:`kd_plugins.build.build_model` builds one from.
+        checkpoint: Path or address of its weights. They must fit entirely, and stand for those of ``pretrained=True``.
+        where: Key path of ``config``.
+
+    Returns:
+        The teacher.
+
+    Raises:
+        UserError: The config is not that of a model, or the checkpoint cannot be read or does not fit.
+    """
+    if isinstance(config, nn.Module):
+        if checkpoint:
+            load_strictly(config, checkpoint, f'{where}_ckpt')
+        return config
+    if checkpoint and hasattr(config, 'get') and config.get('pretrained'):
+        config = {**config, 'pretrained': False}
+    model, has_weights = build_model(config, where)
+    if checkpoint:
+        load_strictly(model, checkpoint, f'{where}_ckpt')
+        return model
+    if not has_weights:
+        model.init_weights()
+        if not _loads_itself(config):
+            print_log(
+                f'{where}: no {where}_ckpt and no pretrained weights: the student will imitate random weights',
+                logger='current',
+                level=logging.WARNING,
+            )
+    return model
+
+
+def _loads_itself(config: Any) -> bool:
+    """Whether an ``init_cfg`` somewhere in a model's config names a checkpoint."""
+    if isinstance(config, dict):
+        return config.get('type') == 'Pretrained' or any(map(_loads_itself, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(_loads_itself, config))

@@ -1,0 +1,43 @@
+"""Train as a config says: ``python tools/train.py CONFIG``."""
+
+import argparse
+import sys
+
+from kd_plugins.engine.command_line import command
+from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
+from kd_plugins.engine.launch import set_training_options, train
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description='Train a model as a config says')
+    add_config_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='continue from a checkpoint; from the newest one of the work_dir without PATH',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument('--seed', type=int, help='seed of all random numbers')
+    parser.add_argument('--deterministic', action='store_true', help='use deterministic algorithms')
+    arguments = parser.parse_args(argv)
+
+    config = load_config(arguments.config, arguments.cfg_options)
+    apply_arguments(config, arguments)
+    set_training_options(
+        config,
+        resume=arguments.resume,
+        amp=arguments.amp,
+        auto_scale_lr=arguments.auto_scale_lr,
+        seed=arguments.seed,
+        deterministic=arguments.deterministic,
+    )
+    train(config)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
