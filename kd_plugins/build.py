@@ -10,6 +10,7 @@ from typing import Any
 import mmengine.registry
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope, Registry
 from torch import nn
@@ -51,7 +52,7 @@ def build_component(registry: Registry, config: Any, where: str, **defaults: Any
         raise error.within(where) from error
 
 
-def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple[nn.Module, bool]:
+def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple[BaseModel, bool]:
     """Build a student or a teacher.
 
     Args:
@@ -64,10 +65,10 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
         The model, and whether pretrained weights were loaded into it.
 
     Raises:
-        UserError: The config does not describe a model.
+        UserError: The config does not describe a whole model.
     """
     if isinstance(config, nn.Module):
-        return config, False
+        return _require_base_model(config, where), False
     if not isinstance(config, Mapping):
         raise UserError(
             Fault(where, 'a model, the config of one, or dict(cfg_path=…)', repr(config), "write dict(type='…', …)")
@@ -78,7 +79,9 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
     if 'cfg_path' in config:
         scope, config, pretrained = _resolve_cfg_path(config, where)
     if 'type' not in config:
-        raise UserError(Fault(where, 'the key type or cfg_path', ', '.join(config) or 'an empty dict', 'name the model'))
+        raise UserError(
+            Fault(where, 'the key type or cfg_path', ', '.join(config) or 'an empty dict', 'name the model')
+        )
     if data_preprocessor is not None:
         config.data_preprocessor = data_preprocessor
     with DefaultScope.overwrite_default_scope(scope), MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
@@ -86,6 +89,7 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
             model = registry.build(config)
         except KeyError as error:
             raise explain_unknown_type(error, where) from error
+    model = _require_base_model(model, where)
     if pretrained:
         load_strictly(model, pretrained, join_path(where, 'pretrained'))
         model._is_init = True
@@ -182,6 +186,19 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
     model = Config(dict(model=library.model))
     model.merge_from_dict({'model': dict(config)})
     return package, model.model, library.get('model_path')
+
+
+def _require_base_model(model: Any, where: str) -> BaseModel:
+    if not isinstance(model, BaseModel):
+        raise UserError(
+            Fault(
+                where,
+                'a whole mmengine model (BaseModel)',
+                f'a {type(model).__name__}',
+                'give the model with its head and loss, not a part of it',
+            )
+        )
+    return model
 
 
 def _registries() -> list[Registry]:

@@ -13,12 +13,21 @@ import safetensors
 import safetensors.torch
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch import nn
 
 from kd_plugins.errors import Fault, UserError
 
 STUDENT_PREFIX = 'architecture.'
 NAMES_SHOWN = 4
+# NumPy keeps the functions that rebuild its pickles in a private module
+_reconstruct_array: Any = np.zeros(0).__reduce__()[0]
+_reconstruct_scalar: Any = np.float64(0).__reduce__()[0]
+# the methods that mmengine's checkpoints refer to, by class
+METHODS_IN_CHECKPOINTS: dict[Any, tuple[str, ...]] = {
+    HistoryBuffer: ('min', 'max', 'current', 'mean'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
 
 
 def read_checkpoint(path: str | Path, where: str) -> dict[str, Any]:
@@ -125,29 +134,30 @@ def describe_misfit(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> st
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Let torch's weights-only loader read the log history that mmengine puts into its checkpoints, and no more.
+    """Let torch's weights-only loader read what mmengine puts into its own checkpoints, and no more.
 
-    mmengine 0.10 saves ``HistoryBuffer`` objects: NumPy arrays and references to four of the class's own methods,
-    pickled as calls of ``getattr``. The general ``getattr`` stays forbidden.
+    mmengine 0.10 saves ``HistoryBuffer`` objects (NumPy arrays) and, of a OneCycle schedule, its annealing function.
+    Both refer to methods of their class, which are pickled as calls of ``getattr``: those methods are allowed, the
+    general ``getattr`` stays forbidden.
     """
     torch.serialization.add_safe_globals(
         [
-            HistoryBuffer,
-            (_history_statistic, 'builtins.getattr'),
+            *METHODS_IN_CHECKPOINTS,
+            (_method_in_checkpoint, 'builtins.getattr'),
             np.ndarray,
             np.dtype,
             type(np.dtype('float64')),
             type(np.dtype('int64')),
-            (np._core.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
-            (np._core.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-            (np._core.multiarray.scalar, 'numpy._core.multiarray.scalar'),
+            (_reconstruct_array, 'numpy._core.multiarray._reconstruct'),
+            (_reconstruct_array, 'numpy.core.multiarray._reconstruct'),
+            (_reconstruct_scalar, 'numpy._core.multiarray.scalar'),
         ]
     )
 
 
-def _history_statistic(owner: Any, name: str) -> Any:
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'getattr({owner!r}, {name!r}) is not part of a log history')
+def _method_in_checkpoint(owner: Any, name: str) -> Any:
+    if name not in METHODS_IN_CHECKPOINTS.get(owner, ()):
+        raise pickle.UnpicklingError(f'Unsupported getattr({owner!r}, {name!r})')
     return getattr(owner, name)
 
 

@@ -20,12 +20,8 @@ model = dict(
             loss_kl=dict(type='KLDivergence', tau=6, loss_weight=10, reduction='mean'),
         ),
         connectors=dict(
-            loss_s4_sfeat=dict(
-                type='ConvModuleConnector', in_channel=512, out_channel=2048, norm_cfg=dict(type='BN')
-            ),
-            loss_s3_sfeat=dict(
-                type='ConvModuleConnector', in_channel=256, out_channel=1024, norm_cfg=dict(type='BN')
-            ),
+            loss_s4_sfeat=dict(type='ConvModuleConnector', in_channel=512, out_channel=2048, norm_cfg=dict(type='BN')),
+            loss_s3_sfeat=dict(type='ConvModuleConnector', in_channel=256, out_channel=1024, norm_cfg=dict(type='BN')),
         ),
         loss_forward_mappings=dict(
             loss_s4=dict(

@@ -11,7 +11,7 @@ train_dataloader = dict(dataset=dict(num_images=300))
 max_epochs = 24
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 warmup_epochs = 0.3 * max_epochs
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05, fused=True))
 # one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=warmup_epochs, convert_to_iter_based=True),

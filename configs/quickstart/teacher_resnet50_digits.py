@@ -9,7 +9,7 @@ model = dict(head=dict(num_classes=10, topk=(1,)))
 max_epochs = 24
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 warmup_epochs = 0.3 * max_epochs
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True))
 # one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=warmup_epochs, convert_to_iter_based=True),

@@ -15,7 +15,7 @@ train_dataloader = dict(sampler=dict(type='InfiniteSampler', shuffle=True))
 
 max_iters = 1200
 train_cfg = dict(by_epoch=False, max_iters=max_iters, val_interval=300)
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05, fused=True))
 # one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=0.3 * max_iters, by_epoch=False),

@@ -10,7 +10,6 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.build import build_model
-from kd_plugins.errors import Fault, UserError
 
 
 class DistillAlgorithm(BaseModel):
@@ -39,15 +38,6 @@ class DistillAlgorithm(BaseModel):
         module_inplace: bool = False,
     ) -> None:
         student, _ = build_model(architecture, 'architecture', data_preprocessor)
-        if not isinstance(student, BaseModel):
-            raise UserError(
-                Fault(
-                    'architecture',
-                    'an mmengine BaseModel',
-                    f'a {type(student).__name__}',
-                    'give the whole model, with its head and loss',
-                )
-            )
         if data_preprocessor is None or not isinstance(architecture, nn.Module):
             data_preprocessor = student.data_preprocessor
         super().__init__(data_preprocessor, init_cfg)
@@ -87,7 +77,7 @@ def forbid_inplace(model: nn.Module) -> None:
     """Make every module with an ``inplace`` switch keep its input."""
     for module in model.modules():
         if getattr(module, 'inplace', False) is True:
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
 
 
 def add_prefix(losses: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

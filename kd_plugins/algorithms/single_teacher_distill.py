@@ -65,7 +65,7 @@ class SingleTeacherDistill(DistillAlgorithm):
         if teacher_trainable:
             self._modules['teacher'] = model
             if teacher_ckpt:
-                model._is_init = True
+                model._is_init = True  # mmengine initialises the weights of children that lack it
         else:
             self.frozen_teacher = FrozenTeacher(model)
         if not student_trainable:

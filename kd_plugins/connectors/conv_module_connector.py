@@ -54,7 +54,7 @@ class ConvModuleConnector(BaseModule):
         bias: bool | str = 'auto',
         conv_cfg: dict[str, Any] | None = None,
         norm_cfg: dict[str, Any] | None = None,
-        act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006, C408
+        act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006
         inplace: bool = True,
         with_spectral_norm: bool = False,
         padding_mode: str = 'zeros',

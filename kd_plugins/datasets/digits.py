@@ -57,7 +57,7 @@ class Digits(BaseDataset):
         indices = self._subset(_split_indices(labels)[self.split], labels)
         images = (pixels.reshape(-1, 8, 8, 1) * (255 / 16)).round().astype(np.uint8)
         images = images.repeat(3, axis=-1)  # (1797, 8, 8, 1) -> (1797, 8, 8, 3)
-        return [{'img': images[index], 'gt_label': int(labels[index]), 'sample_idx': int(index)} for index in indices]
+        return [{'img': images[index], 'gt_label': int(labels[index])} for index in indices]
 
     def _subset(self, indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Draw ``num_images`` of ``indices``, each class in proportion."""
@@ -78,8 +78,6 @@ class Digits(BaseDataset):
 
 def _split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Divide all images, class by class in proportion: split -> sorted indices into ``labels`` (N,)."""
-    rest, test = train_test_split(
-        np.arange(len(labels)), test_size=TEST_SIZE, stratify=labels, random_state=SPLIT_SEED
-    )
+    rest, test = train_test_split(np.arange(len(labels)), test_size=TEST_SIZE, stratify=labels, random_state=SPLIT_SEED)
     train, val = train_test_split(rest, test_size=VAL_SIZE, stratify=labels[rest], random_state=SPLIT_SEED)
     return {'train': np.sort(train), 'val': np.sort(val), 'test': np.sort(test)}

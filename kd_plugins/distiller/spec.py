@@ -80,7 +80,7 @@ class LossSpec:
 
 def parse_mappings(
     mappings: Mapping[str, Any],
-    losses: Mapping[str, nn.Module],
+    losses: nn.ModuleDict,
     connectors: Collection[str],
     student_recorders: Collection[str],
     teacher_recorders: Collection[str],
@@ -105,7 +105,9 @@ def parse_mappings(
     for loss, arguments in mappings.items():
         where = f'loss_forward_mappings.{loss}'
         if loss not in losses:
-            faults.append(Fault(where, 'the name of a loss in distill_losses', repr(loss), closest(loss, losses)))
+            faults.append(
+                Fault(where, 'the name of a loss in distill_losses', repr(loss), closest(loss, losses.keys()))
+            )
             continue
         if not isinstance(arguments, Mapping):
             faults.append(Fault(where, 'a dict of the arguments of the loss', repr(arguments), 'write one'))
@@ -113,9 +115,7 @@ def parse_mappings(
         faults.extend(_argument_faults(losses[loss], arguments, where))
         records = {}
         for argument, record in arguments.items():
-            found = _record_faults(
-                record, join_path(where, argument), connectors, student_recorders, teacher_recorders
-            )
+            found = _record_faults(record, join_path(where, argument), connectors, student_recorders, teacher_recorders)
             faults.extend(found)
             if not found:
                 records[argument] = RecordSpec(**record)

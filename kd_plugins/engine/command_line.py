@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -24,6 +25,8 @@ def command(main: Callable[P, None]) -> Callable[P, int]:
 
     @functools.wraps(main)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
+        # mmcv-lite has no compiled operators, and says so at every start
+        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
         try:
             main(*args, **kwargs)
         except UserError as error:

@@ -12,7 +12,9 @@ from mmengine.registry import Registry
 from kd_plugins import registry
 from kd_plugins.errors import Fault, UserError, closest
 
-OWN_REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry) and value.scope == 'kd_plugins']
+OWN_REGISTRIES = [
+    value for value in vars(registry).values() if isinstance(value, Registry) and value.scope == 'kd_plugins'
+]
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:

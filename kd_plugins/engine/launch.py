@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from kd_plugins.build import explain_unknown_type
 from kd_plugins.engine.distributed import prepare_distributed
+from kd_plugins.engine.quiet_runner import build_runner
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import check_checkpoint, check_training, data_faults
@@ -30,13 +30,30 @@ def train(config: Any) -> Runner:
     Raises:
         UserError: The config cannot run; nothing is left in the work_dir then.
     """
+    runner = prepare_training(config)
+    runner.train()
+    return runner
+
+
+def prepare_training(config: Any) -> Runner:
+    """Do everything that a config can be refused for, and stop before the first step.
+
+    Args:
+        config: As for :func:`train`.
+
+    Returns:
+        The runner, ready for its ``train()``.
+
+    Raises:
+        UserError: The config cannot run; nothing is left in the work_dir then.
+    """
     _complete_loaders(config)
+    _add_progress(config)
     prepare_distributed(config)
     with work_dir_of_run(config.work_dir):
         check_training(config)
         runner = _build_runner(config)
         _load_data(runner)
-    runner.train()
     return runner
 
 
@@ -90,9 +107,7 @@ def set_training_options(
         config.load_from = None if resume == 'auto' else resume
     if amp:
         if not torch.cuda.is_available():
-            raise UserError(
-                Fault('--amp', 'a GPU', 'a machine without', "leave it out: mmengine's AMP needs a GPU")
-            )
+            raise UserError(Fault('--amp', 'a GPU', 'a machine without', "leave it out: mmengine's AMP needs a GPU"))
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if auto_scale_lr:
@@ -111,7 +126,7 @@ def set_training_options(
 
 def _build_runner(config: Any) -> Runner:
     try:
-        return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        return build_runner(config)
     except KeyError as error:
         raise explain_unknown_type(error, 'CONFIG') from error
 
@@ -126,8 +141,14 @@ def _load_data(runner: Runner) -> None:
         raise UserError(Fault('data', 'files of the data set', str(error), 'correct data_root or ann_file')) from error
 
 
+def _add_progress(config: Any) -> None:
+    hooks = list(config.get('custom_hooks') or [])
+    if not any(str(hook.get('type')).endswith('ProgressHook') for hook in hooks):
+        config.custom_hooks = [*hooks, dict(type='kd_plugins.ProgressHook')]
+
+
 def _complete_loaders(config: Any) -> None:
-    """mmpretrain's tools give every data loader these, and its data configs rely on it."""
+    """Give every data loader what mmpretrain's tools give it: its data configs rely on that."""
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = config.get(name)
         if isinstance(loader, dict):
@@ -135,5 +156,3 @@ def _complete_loaders(config: Any) -> None:
             if not loader.get('num_workers'):
                 defaults.pop('persistent_workers')
             config[name] = ConfigDict({**defaults, 'pin_memory': torch.cuda.is_available(), **loader})
-
-

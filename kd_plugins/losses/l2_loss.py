@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.losses.float32 import in_float32
@@ -74,12 +73,18 @@ class L2Loss(nn.Module):
         elements = s_feature.numel()
         student, teacher = s_feature.flatten(1), t_feature.flatten(1)  # (N, C, H, W) -> (N, CHW)
         if self.normalize:
-            student = F.normalize(student, dim=1) * self.mult
-            teacher = F.normalize(teacher, dim=1) * self.mult
+            student = _to_length(student, self.mult)
+            teacher = _to_length(teacher, self.mult)
 
-        loss = (student - teacher).square().sum()
         if self.dist:
-            loss = loss.sqrt()
+            # not sqrt of a sum, whose gradient is infinite where the features are equal
+            loss = torch.linalg.vector_norm(student - teacher)
         else:
-            loss = loss / (elements if self.div_element else student.shape[0])
+            loss = (student - teacher).square().sum() / (elements if self.div_element else student.shape[0])
         return self.loss_weight * loss
+
+
+def _to_length(feature: torch.Tensor, length: float) -> torch.Tensor:
+    """Scale the rows of (N, CHW) to ``length``; a row of zeros has no direction and stays as it is, without gradient."""
+    norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True)  # (N, CHW) -> (N, 1)
+    return feature / norm.masked_fill(norm == 0, torch.inf) * length

@@ -43,8 +43,8 @@ class PlainCNN(BaseBackbone):
         stages: Sequence[Sequence[int]],
         in_channels: int = 3,
         out_indices: Sequence[int] = (-1,),
-        norm_cfg: dict[str, Any] | None = dict(type='BN'),
-        act_cfg: dict[str, Any] | None = dict(type='ReLU'),
+        norm_cfg: dict[str, Any] | None = dict(type='BN'),  # noqa: B006
+        act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)

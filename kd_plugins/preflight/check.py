@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from mmengine.runner import find_latest_checkpoint
@@ -62,7 +63,7 @@ def check_checkpoint(model: nn.Module, path: str, where: str) -> None:
         )
 
 
-def build_from_config(config: Any) -> nn.Module:
+def build_from_config(config: Any) -> BaseModel:
     """Build ``config.model`` with every complaint under its key path.
 
     Raises:
@@ -78,7 +79,7 @@ def build_from_config(config: Any) -> nn.Module:
 
 
 @torch.no_grad()
-def _try_step(model: nn.Module, batch: dict[str, Any]) -> None:
+def _try_step(model: BaseModel, batch: dict[str, Any]) -> None:
     model.train()
     try:
         data = model.data_preprocessor(batch, True)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from kd_plugins.build import build_component
-from kd_plugins.errors import UserError, join_path
+from kd_plugins.errors import Fault, UserError, join_path
 from kd_plugins.recorders.recorder import Recorder
 from kd_plugins.registry import TASK_UTILS
 
@@ -38,7 +38,7 @@ class RecorderSet:
         Raises:
             UserError: With all sources that are not in the model; no recorder stays attached then.
         """
-        faults = []
+        faults: list[Fault] = []
         for name, recorder in self.recorders.items():
             try:
                 recorder.attach(model)

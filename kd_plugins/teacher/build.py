@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.build import build_model
 from kd_plugins.checkpoint import load_strictly
 
 
-def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -> nn.Module:
+def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -> BaseModel:
     """Build a teacher and load its weights.
 
     Args:
@@ -26,17 +28,12 @@ def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -
     Raises:
         UserError: The config is not that of a model, or the checkpoint cannot be read or does not fit.
     """
-    if isinstance(config, nn.Module):
-        if checkpoint:
-            load_strictly(config, checkpoint, f'{where}_ckpt')
-        return config
-    if checkpoint and hasattr(config, 'get') and config.get('pretrained'):
+    if checkpoint and isinstance(config, Mapping) and config.get('pretrained'):
         config = {**config, 'pretrained': False}
     model, has_weights = build_model(config, where)
     if checkpoint:
         load_strictly(model, checkpoint, f'{where}_ckpt')
-        return model
-    if not has_weights:
+    elif not has_weights and not isinstance(config, nn.Module):
         model.init_weights()
         if not _loads_itself(config):
             print_log(

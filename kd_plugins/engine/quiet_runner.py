@@ -1,0 +1,36 @@
+"""mmengine's Runner, which leaves the terminal to the progress bar."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from rich.console import Console
+
+
+class QuietRunner(Runner):
+    """Writes warnings alone to a terminal; the log file, and a pipe, get everything as before."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+        """Build mmengine's logger and raise the level of its terminal."""
+        logger = super().build_logger(*args, **kwargs)
+        if Console(stderr=True).is_terminal:
+            for handler in console_handlers(logger):
+                handler.setLevel(max(handler.level, logging.WARNING))
+        return logger
+
+
+def build_runner(config: Any) -> Runner:
+    """Build the runner of a config: its own ``runner_type``, or a :class:`QuietRunner`."""
+    return RUNNERS.build(config) if 'runner_type' in config else QuietRunner.from_cfg(config)
+
+
+def console_handlers(logger: logging.Logger) -> list[logging.StreamHandler]:
+    """The handlers of a logger that write to a console rather than to a file."""
+    return [
+        handler
+        for handler in logger.handlers
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
+    ]

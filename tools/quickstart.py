@@ -1,0 +1,98 @@
+"""Train a teacher, a student alone and a distilled student on the digits, and compare them.
+
+``python tools/quickstart.py`` distils a ResNet-50 into a ResNet-18, ``--pair vgg`` a VGG-like net into a smaller one.
+Everything runs on the CPU in minutes; table, chart and report go into ``work_dirs/quickstart``.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from kd_plugins.engine.command_line import command
+from kd_plugins.engine.config import load_config
+from kd_plugins.engine.launch import prepare_training
+from kd_plugins.report import Row, draw_chart, markdown_table, terminal_table
+
+CONFIGS = Path(__file__).parents[1] / 'configs' / 'quickstart'
+WORK_DIR = Path('work_dirs') / 'quickstart'
+# the rows of the table, in the order of training: name and config
+PAIRS = {
+    'resnet': (
+        ('teacher: ResNet-50', 'teacher_resnet50_digits'),
+        ('student alone: ResNet-18, same epochs', 'student_resnet18_digits'),
+        ('student alone: ResNet-18, same compute', 'student_resnet18_digits_same_compute'),
+        ('distilled: ResNet-18 (FitNets and KD)', 'fitnets_resnet50_resnet18_digits'),
+    ),
+    'vgg': (
+        ('teacher: VGG-like CNN', 'teacher_vgg_digits'),
+        ('student alone: small CNN, same iterations', 'student_cnn_digits'),
+        ('student alone: small CNN, same compute', 'student_cnn_digits_same_compute'),
+        ('distilled: small CNN (KD)', 'kd_vgg_cnn_digits'),
+    ),
+}
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line, train the models of a pair and write the comparison."""
+    parser = argparse.ArgumentParser(description='Distil on the embedded digits and compare')
+    parser.add_argument('--pair', choices=PAIRS, default='resnet', help='which teacher and student')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all random numbers')
+    arguments = parser.parse_args(argv)
+
+    console = Console()
+    rows = []
+    for index, (name, stem) in enumerate(PAIRS[arguments.pair], start=1):
+        console.print(f'[{index}/{len(PAIRS[arguments.pair])}] {name}  (configs/quickstart/{stem}.py)', markup=False)
+        rows.append(run(name, stem, arguments.seed))
+        console.print(f'      top-1 on the test images: {rows[-1].accuracy:.2f} %', markup=False)
+    write_report(rows, arguments.pair, console)
+
+
+def run(name: str, stem: str, seed: int) -> Row:
+    """Train one config and evaluate it on the test images."""
+    config = load_config(CONFIGS / f'{stem}.py')
+    config.work_dir = str(WORK_DIR / stem)
+    config.launcher = 'none'
+    config.randomness.seed = seed
+    config.custom_hooks = [*config.get('custom_hooks', []), dict(type='kd_plugins.ProgressHook', title=name)]
+    runner = prepare_training(config)
+    start = time.perf_counter()
+    runner.train()
+    seconds = time.perf_counter() - start
+    accuracy = runner.test()['accuracy/top1']
+    images = len(runner.train_dataloader.dataset)
+    steps_per_epoch = -(-images // runner.train_dataloader.batch_size)
+    deployed = getattr(runner.model, 'architecture', runner.model)
+    return Row(
+        name=name,
+        images=images,
+        epochs=round(runner.max_iters / steps_per_epoch),
+        parameters=sum(parameter.numel() for parameter in deployed.parameters()),
+        accuracy=accuracy,
+        seconds=seconds,
+        work_dir=Path(config.work_dir),
+    )
+
+
+def write_report(rows: list[Row], pair: str, console: Console) -> None:
+    """Print the table, and write the chart and the Markdown report beside the runs."""
+    title = 'Distillation on handwritten digits'
+    chart, report = WORK_DIR / f'{pair}.png', WORK_DIR / f'{pair}.md'
+    draw_chart(rows, chart, title)
+    report.write_text(
+        f'# {title}\n\n{markdown_table(rows)}\n\n'
+        'Top-1 on 899 test images, one run a row: one image is 0.11 points. '
+        'README.md has the spread over several seeds.\n\n'
+        f'![Accuracy on the validation images and losses of the distillation]({chart.name})\n'
+    )
+    console.print()
+    console.print(terminal_table(title, rows))
+    console.print(f'report: {report}\nchart:  {chart}', markup=False)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
