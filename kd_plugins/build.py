@@ -20,6 +20,7 @@ from kd_plugins.errors import Fault, UserError, closest, join_path
 from kd_plugins.registry import SCOPE
 
 FALLBACK_SCOPE = 'mmpretrain'
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def build_component(registry: Registry, config: Any, where: str, **defaults: Any) -> Any:
@@ -88,7 +89,7 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
         try:
             model = registry.build(config)
         except KeyError as error:
-            raise explain_unknown_type(error, where) from error
+            raise explain_unknown_type(error, where, config) from error
     model = _require_base_model(model, where)
     if pretrained:
         load_strictly(model, pretrained, join_path(where, 'pretrained'))
@@ -102,10 +103,8 @@ def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any],
     Raises:
         UserError: With every unknown and every missing argument.
     """
-    signature = inspect.signature(component)
-    parameters = signature.parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-    open_ended = len(names) < len(parameters)
+    parameters, open_ended = _parameters(component)
+    names = [parameter.name for parameter in parameters]
     name = getattr(component, '__name__', repr(component))
     faults = [
         Fault(join_path(where, key), f'an argument of {name}', repr(key), closest(key, names))
@@ -115,31 +114,47 @@ def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any],
     faults += [
         Fault(where, f'the argument {parameter.name} of {name}', 'none', f'add {parameter.name}=…')
         for parameter in parameters
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and parameter.name not in arguments
+        if parameter.default is parameter.empty and parameter.name not in arguments
     ]
     if faults:
         raise UserError(*faults)
 
 
-def explain_unknown_type(error: KeyError, where: str) -> Exception:
+def explain_unknown_type(error: KeyError, where: str, config: Any) -> Exception:
     """Turn mmengine's 'X is not in the registry' into a fault with the closest names; other errors pass.
 
     Args:
         error: What ``Registry.build`` raised.
-        where: Key path of what was being built.
+        where: Key path of ``config``.
+        config: What was being built; the unknown type is somewhere in it.
     """
     message = str(error.args[0]) if error.args else ''
     name, found, rest = message.partition(' is not in the ')
     if not found:
         return error
     scope, _, kind = rest.split(' registry')[0].partition('::')
+    return UserError(
+        Fault(
+            join_path(where, _path_of_type(config, name) or '', 'type'),
+            f'a registered {kind}',
+            repr(name),
+            closest(name, registered_names(kind, scope)),
+        )
+    )
+
+
+def registered_names(kind: str, scope: str) -> set[str]:
+    """Names that a config of a scope can use.
+
+    Args:
+        kind: Name of the registries, e.g. ``'model'``.
+        scope: The config's scope.
+    """
     names: set[str] = set()
     for registry in _registries():
         if registry.name.replace('_', ' ') == kind.replace('_', ' ') and registry.scope in (scope, 'mmengine', SCOPE):
             names.update(registry.module_dict)
-    return UserError(Fault(where, f'a registered {kind} of {scope}', f'type={name!r}', closest(name, names)))
+    return names
 
 
 def user_scope() -> str:
@@ -155,7 +170,7 @@ def _find(registry: Registry, name: str, scope: str | None, where: str) -> Calla
     with registry.switch_scope_and_registry(scope or user_scope()) as users:
         found = found or users.get(name)
         if found is None:
-            names = {*registry.module_dict, *users.module_dict}
+            names = registered_names(registry.name, users.scope)
             raise UserError(Fault(where, f'a registered {registry.name}', repr(name), closest(name, names)))
     return found
 
@@ -199,6 +214,36 @@ def _require_base_model(model: Any, where: str) -> BaseModel:
             )
         )
     return model
+
+
+def _parameters(component: Callable[..., Any]) -> tuple[list[inspect.Parameter], bool]:
+    """Named parameters of a component, and whether it takes any others.
+
+    The classes of this package hand their ``**kwargs`` to the ``__init__`` of their base class.
+    """
+    functions: list[Callable[..., Any]] = [component]
+    if inspect.isclass(component) and component.__module__.partition('.')[0] == SCOPE:
+        functions = [inspect.unwrap(base.__init__) for base in component.__mro__ if '__init__' in vars(base)]
+    named: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        parameters = list(inspect.signature(function).parameters.values())
+        plain = [parameter for parameter in parameters if parameter.kind not in _VARIADIC and parameter.name != 'self']
+        named = {**{parameter.name: parameter for parameter in plain}, **named}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return list(named.values()), False
+    return list(named.values()), True
+
+
+def _path_of_type(node: Any, name: str) -> str | None:
+    """Key path of the first dict below ``node`` whose type is ``name``."""
+    if isinstance(node, Mapping) and node.get('type') == name:
+        return ''
+    children = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, child in children:
+        path = _path_of_type(child, name)
+        if path is not None:
+            return join_path(str(key), path)
+    return None
 
 
 def _registries() -> list[Registry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from kd_plugins.errors import Fault, UserError
 
 STUDENT_PREFIX = 'architecture.'
 NAMES_SHOWN = 4
+# what reading bytes as a pickle raises that are none
+DAMAGED = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, struct.error)
 # NumPy keeps the functions that rebuild its pickles in a private module
 _reconstruct_array: Any = np.zeros(0).__reduce__()[0]
 _reconstruct_scalar: Any = np.float64(0).__reduce__()[0]
@@ -60,7 +63,7 @@ def read_checkpoint(path: str | Path, where: str) -> dict[str, Any]:
                 'save the state_dict alone, or as .safetensors, where you trust the file',
             )
         ) from error
-    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except (safetensors.SafetensorError, *DAMAGED) as error:
         raise UserError(
             Fault(where, 'a checkpoint', f'{path}, which cannot be read ({_first_line(error)})', 'copy it again')
         ) from error

@@ -1,9 +1,8 @@
 """Evaluate a checkpoint on the test data of a config: ``python tools/test.py CONFIG CHECKPOINT``."""
 
-import argparse
 import sys
 
-from kd_plugins.engine.command_line import command
+from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.engine.launch import test
 
@@ -11,7 +10,7 @@ from kd_plugins.engine.launch import test
 @command
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and test."""
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint')
+    parser = ArgumentParser(description='Evaluate a checkpoint')
     add_config_arguments(parser)
     parser.add_argument('checkpoint', help='path of the checkpoint')
     arguments = parser.parse_args(argv)

@@ -1,9 +1,8 @@
 """Train as a config says: ``python tools/train.py CONFIG``."""
 
-import argparse
 import sys
 
-from kd_plugins.engine.command_line import command
+from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.engine.launch import set_training_options, train
 
@@ -11,7 +10,7 @@ from kd_plugins.engine.launch import set_training_options, train
 @command
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description='Train a model as a config says')
+    parser = ArgumentParser(description='Train a model as a config says')
     add_config_arguments(parser)
     parser.add_argument(
         '--resume',

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix, forbid_inplace
 from kd_plugins.build import build_component
+from kd_plugins.errors import UserError
 from kd_plugins.registry import MODELS
 from kd_plugins.teacher import FrozenTeacher, build_teacher
 
@@ -70,8 +71,11 @@ class SingleTeacherDistill(DistillAlgorithm):
             self.frozen_teacher = FrozenTeacher(model)
         if not student_trainable:
             self.architecture.requires_grad_(False)
-        self.distiller.prepare_from_student(self.architecture)
-        self.distiller.prepare_from_teacher(model)
+        try:
+            self.distiller.prepare_from_student(self.architecture)
+            self.distiller.prepare_from_teacher(model)
+        except UserError as error:
+            raise error.within('distiller') from error
 
     @property
     def teacher(self) -> nn.Module:
@@ -93,7 +97,7 @@ class SingleTeacherDistill(DistillAlgorithm):
             losses.update(self._run_teacher(inputs, data_samples))
         losses.update(self._run_student(inputs, data_samples))
         if not self.distillation_stopped:
-            losses.update(add_prefix(self.distiller.compute_distill_losses(), 'distill'))
+            losses.update(self._compare())
         else:
             losses.update(self._idle_loss())
         return losses
@@ -121,6 +125,12 @@ class SingleTeacherDistill(DistillAlgorithm):
             with self.distiller.student_recorders, torch.set_grad_enabled(self._student_needs_grad()):
                 losses = self.architecture(inputs, data_samples, mode='loss')
         return add_prefix(losses, 'student') if self.calculate_student_loss else {}
+
+    def _compare(self) -> dict[str, torch.Tensor]:
+        try:
+            return add_prefix(self.distiller.compute_distill_losses(), 'distill')
+        except UserError as error:
+            raise error.within('distiller') from error
 
     def _student_needs_grad(self) -> bool:
         return self.student_trainable and torch.is_grad_enabled()

@@ -79,6 +79,8 @@ class ConvModuleConnector(BaseModule):
             padding_mode,
             tuple(order),
         )
+        # mmcv would initialise over what init_cfg asked for
+        self.conv_module.is_init = init_cfg is not None
 
     def forward(self, feature: torch.Tensor) -> torch.Tensor:
         """Convert a feature map.

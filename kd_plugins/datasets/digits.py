@@ -22,9 +22,9 @@ SPLIT_SEED = 0
 class Digits(BaseDataset):
     """The 1,797 handwritten digits (8x8, ten classes) of scikit-learn, in three fixed, stratified, disjoint splits.
 
-    ``train`` has 718 images, ``val`` 180 and ``test`` 899. A pipeline gets each image as ``img``, a uint8 array of shape
-    (8, 8, 3) with three equal channels in [0, 255], and its class as ``gt_label``; enlarging is the pipeline's business
-    (``dict(type='Resize', scale=32)``).
+    ``train`` has 718 images, ``val`` 180 and ``test`` 899. A pipeline gets each image as ``img``, a uint8 array of
+    shape (8, 8, 3) with three equal channels in [0, 255], and its class as ``gt_label``; enlarging is the pipeline's
+    business (``dict(type='Resize', scale=(32, 32))``).
 
     Source: E. Alpaydin and C. Kaynak, `Optical Recognition of Handwritten Digits
     <https://archive.ics.uci.edu/dataset/80>`_, UCI Machine Learning Repository, 1998 (its test part).

@@ -162,8 +162,10 @@ def _record_faults(
         if key not in record
     ]
     for key in ('record_idx', 'data_idx', 'connector_idx'):
-        if not isinstance(record.get(key, 0), (int, type(None))) or isinstance(record.get(key), bool):
-            faults.append(Fault(join_path(where, key), 'a whole number', repr(record[key]), 'correct it'))
+        value = record.get(key, 0)
+        may_be_none = value is None and key != 'record_idx'
+        if not (isinstance(value, int) or may_be_none) or isinstance(value, bool):
+            faults.append(Fault(join_path(where, key), 'a whole number', repr(value), 'correct it'))
     if faults:
         return faults
     if not isinstance(record['from_student'], bool):

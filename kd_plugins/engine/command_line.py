@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
-import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
-from kd_plugins.errors import UserError
+from kd_plugins.engine.distributed import rank_of_speaker
+from kd_plugins.errors import Fault, UserError
 
 P = ParamSpec('P')
 USER_ERROR_STATUS = 2
+# how long the other processes of a launch leave it to the first one to say what is wrong, in seconds
+PATIENCE = 10
 
 
 def command(main: Callable[P, None]) -> Callable[P, int]:
     """Decorate the main function of a tool.
 
     Returns:
-        The function, returning the exit status: a :class:`UserError` is printed to stderr without a traceback, by the
-        first process only; every other exception passes, for it is a bug.
+        The function, returning the exit status: a :class:`UserError` is printed to stderr without a traceback; every
+        other exception passes, for it is a bug. Where several processes were launched, the first one speaks: as it
+        ends, the launcher ends the others, which wait for that.
     """
 
     @functools.wraps(main)
@@ -30,12 +35,23 @@ def command(main: Callable[P, None]) -> Callable[P, int]:
         try:
             main(*args, **kwargs)
         except UserError as error:
-            if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
-                print(format_user_error(error), file=sys.stderr)
+            rank = rank_of_speaker()
+            if rank:
+                time.sleep(PATIENCE + rank / 2)
+            print(format_user_error(error), file=sys.stderr, flush=True)
             return USER_ERROR_STATUS
         return 0
 
     return wrapped
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argparse parser whose complaints are user errors like any other, said once for all processes."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        usage = ' '.join(self.format_usage().removeprefix('usage:').split())
+        raise UserError(Fault('arguments', usage, message, f'{self.prog} --help explains them'))
 
 
 def format_user_error(error: UserError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import Any
 
 import torch
@@ -10,9 +11,25 @@ import torch.distributed
 
 from kd_plugins.errors import Fault, UserError
 
+# what a launcher tells each process: its rank, the number of processes, its rank on its machine
+PROCESS_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+LAUNCH_LINES = {
+    'pytorch': 'bash tools/dist_train.sh CONFIG GPUS',
+    'slurm': 'bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG',
+    'mpi': 'mpirun -n GPUS python tools/train.py CONFIG --launcher mpi',
+}
+DEFAULT_PORT = '29500'
+
 
 def prepare_distributed(config: Any) -> None:
     """Make a config that was launched as several processes run on this machine.
+
+    On GPUs mmengine needs no help. Without, it would select a GPU all the same, and wrap the model for one: here the
+    processes meet through gloo before it comes to that.
 
     Args:
         config: The whole config; ``env_cfg`` and ``model_wrapper_cfg`` are changed where there is no GPU.
@@ -20,19 +37,12 @@ def prepare_distributed(config: Any) -> None:
     Raises:
         UserError: The launcher was named but did not start this process, or there are fewer GPUs than processes.
     """
-    if config.launcher == 'none':
+    launcher = config.launcher
+    if launcher == 'none':
         return
-    if config.launcher == 'pytorch' and 'LOCAL_RANK' not in os.environ:
-        raise UserError(
-            Fault(
-                '--launcher',
-                'a process started by torchrun',
-                'pytorch, but LOCAL_RANK is not set',
-                'run bash tools/dist_train.sh CONFIG GPUS',
-            )
-        )
+    _check_launched_by(launcher)
     if torch.cuda.is_available():
-        check_gpus(int(os.environ.get('LOCAL_WORLD_SIZE', 1)))
+        check_gpus(_processes_here(launcher))
         return
     config.setdefault('env_cfg', {})
     config.env_cfg.dist_cfg = {**(config.env_cfg.get('dist_cfg') or {}), 'backend': 'gloo'}
@@ -42,13 +52,16 @@ def prepare_distributed(config: Any) -> None:
         find_unused_parameters=config.get('find_unused_parameters', False),
     )
     config.model_wrapper_cfg = {**wrapper, 'device_ids': None}
-    if config.launcher == 'pytorch' and not torch.distributed.is_initialized():
-        # mmengine would select a GPU first
+    if not torch.distributed.is_initialized():
+        _set_torch_variables(launcher)
         torch.distributed.init_process_group('gloo')
 
 
 def check_gpus(processes: int) -> None:
     """Refuse more processes than GPUs, on a machine that has GPUs.
+
+    Args:
+        processes: Their number on this machine.
 
     Raises:
         UserError: With both numbers.
@@ -58,3 +71,55 @@ def check_gpus(processes: int) -> None:
         raise UserError(
             Fault('GPUS', f'at most {gpus}, the GPUs of this machine', str(processes), 'start fewer processes')
         )
+
+
+def rank_of_speaker() -> int:
+    """How far this process is from the one that speaks for all, which is 0; 0 as well where no launcher started it.
+
+    Of torchrun's processes the first of each machine speaks, for each machine has its own terminal; of Slurm's and
+    MPI's the first of all.
+    """
+    for launcher, index in (('pytorch', 2), ('slurm', 0), ('mpi', 0)):
+        variables = PROCESS_VARIABLES[launcher]
+        if all(name in os.environ for name in variables):
+            return int(os.environ[variables[index]])
+    return 0
+
+
+def _check_launched_by(launcher: str) -> None:
+    missing = [name for name in PROCESS_VARIABLES[launcher] if name not in os.environ]
+    if missing:
+        raise UserError(
+            Fault(
+                '--launcher',
+                'the launcher that started this process',
+                f'{launcher}, but {", ".join(missing)} is not set',
+                f'run {LAUNCH_LINES[launcher]}',
+            )
+        )
+
+
+def _processes_here(launcher: str) -> int:
+    """Processes on this machine as far as this one knows: torchrun says it, else there are those up to itself."""
+    local_rank = int(os.environ[PROCESS_VARIABLES[launcher][2]])
+    return max(int(os.environ.get('LOCAL_WORLD_SIZE', 1)), local_rank + 1)
+
+
+def _set_torch_variables(launcher: str) -> None:
+    """Tell torch in its own variables who this process is and where the first one listens."""
+    for name, variable in zip(PROCESS_VARIABLES['pytorch'], PROCESS_VARIABLES[launcher], strict=True):
+        os.environ[name] = os.environ[variable]
+    os.environ.setdefault('MASTER_PORT', DEFAULT_PORT)
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _first_host() if launcher == 'slurm' else '127.0.0.1'
+
+
+def _first_host() -> str:
+    """The first machine of a Slurm job."""
+    names = ['scontrol', 'show', 'hostnames', os.environ.get('SLURM_NODELIST', '')]
+    try:
+        return subprocess.run(names, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise UserError(
+            Fault('--launcher', 'a Slurm job', f'slurm, but scontrol failed ({error})', 'set MASTER_ADDR')
+        ) from error

@@ -128,7 +128,7 @@ def _build_runner(config: Any) -> Runner:
     try:
         return build_runner(config)
     except KeyError as error:
-        raise explain_unknown_type(error, 'CONFIG') from error
+        raise explain_unknown_type(error, '', config._cfg_dict) from error
 
 
 def _load_data(runner: Runner) -> None:
@@ -136,7 +136,7 @@ def _load_data(runner: Runner) -> None:
     try:
         _ = runner.train_loop, runner.val_loop
     except KeyError as error:
-        raise explain_unknown_type(error, 'CONFIG') from error
+        raise explain_unknown_type(error, '', runner.cfg._cfg_dict) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(Fault('data', 'files of the data set', str(error), 'correct data_root or ann_file')) from error
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kd_plugins.engine.distributed import rank_of_speaker
 from kd_plugins.errors import Fault, UserError
 
 
@@ -15,7 +16,8 @@ from kd_plugins.errors import Fault, UserError
 def work_dir_of_run(path: str | Path) -> Iterator[Path]:
     """Create the folder of a run, and undo that if the run is refused with a :class:`UserError` inside the context.
 
-    What was in the folder before is never touched.
+    What was in the folder before is never touched. Of several processes only the first does this: another could find
+    the folder that this one made, or clean up what this one still needs.
 
     Args:
         path: The work_dir.
@@ -24,6 +26,9 @@ def work_dir_of_run(path: str | Path) -> Iterator[Path]:
         UserError: The folder cannot be created or written.
     """
     path = Path(path)
+    if rank_of_speaker():
+        yield path
+        return
     first_created = next((part for part in [*reversed(path.parents), path] if not part.exists()), None)
     before = set(path.iterdir()) if path.is_dir() else set()
     try:

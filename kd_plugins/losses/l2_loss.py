@@ -85,6 +85,6 @@ class L2Loss(nn.Module):
 
 
 def _to_length(feature: torch.Tensor, length: float) -> torch.Tensor:
-    """Scale the rows of (N, CHW) to ``length``; a row of zeros has no direction and stays as it is, without gradient."""
+    """Scale the rows of (N, CHW) to ``length``; a row of zeros has no direction and stays zero, without gradient."""
     norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True)  # (N, CHW) -> (N, 1)
     return feature / norm.masked_fill(norm == 0, torch.inf) * length

@@ -16,12 +16,13 @@ from kd_plugins.checkpoint import describe_misfit, read_checkpoint
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.data import data_faults
 from kd_plugins.preflight.probe import probe_batch
+from kd_plugins.preflight.types import type_faults
 
 
 def check_training(config: Any) -> None:
     """Refuse a training config that cannot run.
 
-    Looks for the data, builds the model, sends one made-up batch through it, and holds a checkpoint to resume from
+    Looks up the types, looks for the data, builds the model, sends one made-up batch through it, and holds a checkpoint to resume from
     against it. The random state of the process stays as it was, and nothing that was built stays.
 
     Args:
@@ -30,10 +31,11 @@ def check_training(config: Any) -> None:
     Raises:
         UserError: With what is wrong.
     """
-    faults = data_faults(config)
+    scope = config.get('default_scope') or FALLBACK_SCOPE
+    faults = type_faults(config, scope) + data_faults(config)
     if faults:
         raise UserError(*faults)
-    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope(config.get('default_scope', FALLBACK_SCOPE)):
+    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope(scope):
         model = build_from_config(config)
         batch = probe_batch(config)
         if batch is not None:
@@ -75,7 +77,7 @@ def build_from_config(config: Any) -> BaseModel:
     try:
         return build_component(MMENGINE_MODELS, model, 'model')
     except KeyError as error:
-        raise explain_unknown_type(error, 'model') from error
+        raise explain_unknown_type(error, 'model', model) from error
 
 
 @torch.no_grad()
@@ -85,4 +87,4 @@ def _try_step(model: BaseModel, batch: dict[str, Any]) -> None:
         data = model.data_preprocessor(batch, True)
         model(**data, mode='loss')
     except UserError as error:
-        raise error.within('model.distiller') from error
+        raise error.within('model') from error

@@ -47,7 +47,8 @@ def test_equals_the_same_layers_written_out():
 def test_norm_and_activation_can_be_chosen():
     backbone = PlainCNN(((4,),), norm_cfg=dict(type='GN', num_groups=2), act_cfg=None)
     kinds = {type(module) for module in backbone.modules()}
-    assert nn.GroupNorm in kinds and nn.BatchNorm2d not in kinds and nn.ReLU not in kinds
+    assert nn.GroupNorm in kinds
+    assert not kinds & {nn.BatchNorm2d, nn.ReLU}
 
 
 def test_is_a_backbone_of_mmpretrains_classifier():
@@ -60,8 +61,7 @@ def test_is_a_backbone_of_mmpretrains_classifier():
             _scope_='mmpretrain',
         )
     )
-    assert model(torch.rand(2, 3, 8, 8)).__class__ is tuple
-    assert model.head(model.extract_feat(torch.rand(2, 3, 8, 8))).shape == (2, 10)
+    assert model(torch.rand(2, 3, 8, 8)).shape == (2, 10)
 
 
 @pytest.mark.parametrize('stages', [(), ((),), (64, 64), ((64, 0),), ((64.0,),), 'ab'])

@@ -1,0 +1,70 @@
+"""Do the types that the Runner builds exist?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine import registry as mmengine_registry
+from mmengine.registry import Registry
+
+from kd_plugins.build import registered_names
+from kd_plugins.errors import Fault, closest
+
+# which registry the parts of a config come from; [] goes into a list, * into the values of a dict
+PLACES: dict[str, Registry] = {
+    'optim_wrapper': mmengine_registry.OPTIM_WRAPPERS,
+    'optim_wrapper.optimizer': mmengine_registry.OPTIMIZERS,
+    'param_scheduler': mmengine_registry.PARAM_SCHEDULERS,
+    'param_scheduler[]': mmengine_registry.PARAM_SCHEDULERS,
+    'default_hooks.*': mmengine_registry.HOOKS,
+    'custom_hooks[]': mmengine_registry.HOOKS,
+    'train_cfg': mmengine_registry.LOOPS,
+    'val_cfg': mmengine_registry.LOOPS,
+    'test_cfg': mmengine_registry.LOOPS,
+    'val_evaluator': mmengine_registry.METRICS,
+    'val_evaluator[]': mmengine_registry.METRICS,
+    'test_evaluator': mmengine_registry.METRICS,
+    'test_evaluator[]': mmengine_registry.METRICS,
+    'visualizer': mmengine_registry.VISUALIZERS,
+}
+for _loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    PLACES[f'{_loader}.dataset'] = mmengine_registry.DATASETS
+    PLACES[f'{_loader}.dataset.pipeline[]'] = mmengine_registry.TRANSFORMS
+    PLACES[f'{_loader}.sampler'] = mmengine_registry.DATA_SAMPLERS
+
+
+def type_faults(config: Any, scope: str) -> list[Fault]:
+    """Look up the type of every part of a config that mmengine's Runner builds, the model excepted.
+
+    Args:
+        config: The whole config.
+        scope: Its default scope.
+
+    Returns:
+        A fault per unknown type, with the closest names.
+    """
+    faults = []
+    for place, root in PLACES.items():
+        with root.switch_scope_and_registry(scope) as registry:
+            for where, part in _parts(config, place.replace('[]', '.[]').split('.'), ''):
+                name = part.get('type')
+                if isinstance(name, str) and registry.get(name) is None:
+                    names = registered_names(root.name, scope)
+                    faults.append(Fault(f'{where}.type', f'a registered {root.name}', repr(name), closest(name, names)))
+    return faults
+
+
+def _parts(node: Any, keys: list[str], where: str) -> Iterator[tuple[str, Any]]:
+    """The dicts that a place leads to, each with its key path."""
+    if not keys:
+        if isinstance(node, dict):
+            yield where, node
+        return
+    key, *rest = keys
+    if key == '[]':
+        for index, child in enumerate(node if isinstance(node, (list, tuple)) else ()):
+            yield from _parts(child, rest, f'{where}.{index}')
+    elif hasattr(node, 'get'):
+        for name in node if key == '*' else [key]:
+            yield from _parts(node.get(name), rest, f'{where}.{name}' if where else name)

@@ -1,0 +1,216 @@
+import pytest
+import torch
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from torch import nn
+from toy import ToyClassifier, count_hooks, distiller_config
+
+from kd_plugins.build import build_component
+from kd_plugins.distiller import ConfigurableDistiller
+from kd_plugins.errors import UserError
+from kd_plugins.losses import KLDivergence, L2Loss
+from kd_plugins.registry import MODELS
+
+
+@MMENGINE_MODELS.register_module()
+class TwoWays(nn.Module):
+    """A connector that returns a tuple."""
+
+    def forward(self, feature):
+        return feature * 2, feature * 3
+
+
+@MMENGINE_MODELS.register_module()
+class Distracted(nn.Module):
+    """A connector with a bug of its own."""
+
+    def forward(self, feature):
+        raise RuntimeError('the disk is full')
+
+
+def make(config, student=None, teacher=None):
+    """A distiller whose recorders hold one forward of both toy models."""
+    config.pop('type')
+    student, teacher = student or ToyClassifier(4), teacher or ToyClassifier(6)
+    distiller = ConfigurableDistiller(**config)
+    distiller.prepare_from_student(student)
+    distiller.prepare_from_teacher(teacher)
+    images = torch.randn(2, 3, 8, 8)
+    with distiller.student_recorders:
+        student(images)
+    with distiller.teacher_recorders:
+        teacher(images)
+    return distiller
+
+
+def records_of(distiller):
+    return (
+        {name: list(recorder._records) for name, recorder in distiller.student_recorders.recorders.items()},
+        {name: list(recorder._records) for name, recorder in distiller.teacher_recorders.recorders.items()},
+    )
+
+
+def test_losses_are_those_of_the_mapped_records():
+    distiller = make(distiller_config())
+    student, teacher = records_of(distiller)
+    losses = distiller.compute_distill_losses()
+    widened = distiller.connectors['widen'](student['feature'][1])
+    assert list(losses) == ['loss_feature', 'loss_logits']
+    assert torch.equal(losses['loss_feature'], L2Loss(2)(widened, teacher['feature'][1]))
+    assert torch.equal(losses['loss_logits'], KLDivergence(4)(student['logits'][0], teacher['logits'][0]))
+
+
+def test_records_are_gone_after_the_losses():
+    distiller = make(distiller_config())
+    distiller.compute_distill_losses()
+    assert records_of(distiller) == ({'feature': [], 'logits': []}, {'feature': [], 'logits': []})
+
+
+def test_connectors_learn_and_have_their_names():
+    distiller = make(distiller_config())
+    sum(distiller.compute_distill_losses().values()).backward()
+    names = dict(distiller.named_parameters())
+    assert set(names) == {f'connectors.widen.conv_module.{name}' for name in ('conv.weight', 'bn.weight', 'bn.bias')}
+    assert all(parameter.grad is not None for parameter in names.values())
+
+
+def test_a_list_of_connectors_is_passed_in_sequence():
+    config = distiller_config()
+    step = dict(type='ConvModuleConnector', act_cfg=None)
+    config['connectors']['widen'] = [dict(step, in_channel=4, out_channel=5), dict(step, in_channel=5, out_channel=6)]
+    distiller = make(config)
+    student, teacher = records_of(distiller)
+    first, second = distiller.connectors['widen']
+    expected = L2Loss(2)(second(first(student['feature'][1])), teacher['feature'][1])
+    assert torch.equal(distiller.compute_distill_losses()['loss_feature'], expected)
+
+
+def test_a_connector_on_the_teachers_side():
+    config = distiller_config()
+    narrow = dict(type='ConvModuleConnector', in_channel=6, out_channel=4)
+    config['connectors'] = dict(narrow=narrow)
+    mapping = config['loss_forward_mappings']['loss_feature']
+    mapping['s_feature'].pop('connector')
+    mapping['t_feature']['connector'] = 'narrow'
+    assert make(config).compute_distill_losses()['loss_feature'].isfinite()
+
+
+def test_connector_idx():
+    config = distiller_config()
+    config['connectors'] = dict(widen=dict(type='TwoWays'))
+    mapping = config['loss_forward_mappings']
+    mapping['loss_feature']['s_feature']['connector_idx'] = 1
+    distiller = make(config, student=ToyClassifier(6))
+    student, teacher = records_of(distiller)
+    expected = L2Loss(2)(student['feature'][1] * 3, teacher['feature'][1])
+    assert torch.equal(distiller.compute_distill_losses()['loss_feature'], expected)
+
+
+def test_data_idx():
+    config = distiller_config()
+    for side in ('student_recorders', 'teacher_recorders'):
+        config[side]['pooled'] = dict(type='ModuleInputs', source='fc')
+    config['distill_losses'] = dict(loss_pooled=dict(type='L2Loss'))
+    config['loss_forward_mappings'] = dict(
+        loss_pooled=dict(
+            s_feature=dict(recorder='pooled', from_student=True, data_idx=0),
+            t_feature=dict(recorder='pooled', from_student=False, data_idx=0),
+        )
+    )
+    distiller = make(config, student=ToyClassifier(6))
+    student, teacher = records_of(distiller)
+    expected = L2Loss()(student['pooled'][0][0], teacher['pooled'][0][0])
+    assert torch.equal(distiller.compute_distill_losses()['loss_pooled'], expected)
+
+
+def test_a_forgotten_data_idx_is_advised():
+    config = distiller_config()
+    config['student_recorders']['logits'] = dict(type='ModuleInputs', source='fc')
+    with pytest.raises(UserError, match=r'distill_losses\.loss_logits\.preds_S: .*got a tuple; .*data_idx'):
+        make(config).compute_distill_losses()
+
+
+def test_one_record_may_feed_two_losses():
+    config = distiller_config()
+    config['distill_losses']['loss_again'] = dict(type='L2Loss')
+    config['loss_forward_mappings']['loss_again'] = dict(
+        s_feature=dict(recorder='logits', from_student=True), t_feature=dict(recorder='logits', from_student=False)
+    )
+    assert list(make(config).compute_distill_losses()) == ['loss_feature', 'loss_logits', 'loss_again']
+
+
+def test_a_wrong_record_idx_says_where_and_how_often():
+    config = distiller_config()
+    config['loss_forward_mappings']['loss_feature']['t_feature']['record_idx'] = 2
+    with pytest.raises(UserError) as caught:
+        make(config).compute_distill_losses()
+    assert caught.value.faults[0].where == 'loss_forward_mappings.loss_feature.t_feature.record_idx'
+    assert 'ran twice' in str(caught.value)
+
+
+def test_shapes_that_do_not_meet_name_the_loss_and_both_shapes():
+    config = distiller_config()
+    config['loss_forward_mappings']['loss_feature']['s_feature'].pop('connector')
+    with pytest.raises(UserError) as caught:
+        make(config).compute_distill_losses()
+    message = str(caught.value)
+    assert message.startswith('distill_losses.loss_feature.s_feature and t_feature: expected tensors of the same shape')
+    assert '(2, 4, 8, 8)' in message
+    assert '(2, 6, 8, 8)' in message
+    assert "dict(type='ConvModuleConnector', in_channel=4, out_channel=6)" in message
+
+
+def test_a_connector_with_the_wrong_in_channel_is_named():
+    config = distiller_config()
+    config['connectors']['widen']['in_channel'] = 5
+    with pytest.raises(UserError) as caught:
+        make(config).compute_distill_losses()
+    message = str(caught.value)
+    assert message.startswith('connectors.widen: ')
+    assert '(2, 4, 8, 8)' in message
+    assert 'set its in_channel to 4' in message
+    assert 'loss_forward_mappings.loss_feature.s_feature' in message
+
+
+def test_a_bug_in_a_connector_is_not_taken_for_a_users_mistake():
+    config = distiller_config()
+    config['connectors']['widen'] = dict(type='Distracted')
+    with pytest.raises(RuntimeError, match='the disk is full'):
+        make(config).compute_distill_losses()
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'where'),
+    [
+        ('distill_losses', dict(loss_a=dict(type='L2Los')), r"distill_losses\.loss_a\.type: .*did you mean 'L2Loss'"),
+        ('distill_losses', dict(loss_a=dict(type='KLDivergence', tau=0)), r'distill_losses\.loss_a\.tau: '),
+        ('distill_losses', dict(loss_a=dict(type='L2Loss', weight=1)), r'distill_losses\.loss_a\.weight: '),
+        ('connectors', dict(a=[dict(type='ConvModuleConnector', in_channel=4)]), r'connectors\.a\[0\]: .*out_channel'),
+        ('connectors', dict(a=3), r'connectors\.a: expected a dict with the key type'),
+        ('student_recorders', dict(a=dict(type='Outputs', source='')), r'student_recorders\.a\.type: '),
+        ('loss_forward_mappings', dict(loss_z={}), r'loss_forward_mappings\.loss_z: '),
+    ],
+)
+def test_faults_have_their_key_path_from_the_distiller_on(key, value, where):
+    config = distiller_config()
+    config[key] = value
+    with pytest.raises(UserError, match='distiller.' + where):
+        build_component(MODELS, config, 'distiller')
+
+
+def test_a_source_that_is_missing_is_named_with_its_recorder():
+    config = distiller_config()
+    config['teacher_recorders']['feature']['source'] = 'rellu'
+    with pytest.raises(UserError, match=r"teacher_recorders\.feature\.source: .* got 'rellu'; did you mean 'relu'"):
+        make(config)
+
+
+def test_detach_leaves_both_models_as_they_were():
+    student, teacher = ToyClassifier(4), ToyClassifier(6)
+    distiller = make(distiller_config(), student, teacher)
+    assert count_hooks(student) == count_hooks(teacher) == 2
+    distiller.detach()
+    assert count_hooks(student) == count_hooks(teacher) == 0
+
+
+def test_a_distiller_of_nothing_has_no_losses():
+    assert make(dict(type='')).compute_distill_losses() == {}

@@ -1,0 +1,204 @@
+import mmengine.hub
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
+from torch import nn
+from toy import ToyClassifier
+
+from kd_plugins.build import (
+    build_component,
+    build_model,
+    check_arguments,
+    explain_unknown_type,
+    user_scope,
+)
+from kd_plugins.errors import UserError
+from kd_plugins.losses import L2Loss
+from kd_plugins.registry import MODELS
+
+RESNET18 = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
+
+
+class TestBuildComponent:
+    def test_by_name_and_by_class(self):
+        for kind in ('L2Loss', 'kd_plugins.L2Loss', L2Loss):
+            loss = build_component(MODELS, dict(type=kind, mult=3), 'here')
+            assert type(loss) is L2Loss
+            assert loss.mult == 3
+
+    def test_defaults_give_way_to_the_config(self):
+        loss = build_component(MODELS, dict(type='L2Loss', mult=3), 'here', mult=2, loss_weight=4)
+        assert (loss.mult, loss.loss_weight) == (3, 4)
+
+    def test_the_config_is_left_as_it_was(self):
+        config = dict(type='L2Loss', mult=3)
+        build_component(MODELS, config, 'here')
+        assert config == dict(type='L2Loss', mult=3)
+
+    def test_users_scope_where_ours_has_none_of_that_name(self):
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            loss = build_component(MODELS, dict(type='LabelSmoothLoss', label_smooth_val=0.1), 'here')
+        assert type(loss).__module__.startswith('mmpretrain')
+
+    @pytest.mark.parametrize('config', [3, 'L2Loss', None, {}, dict(mult=2)])
+    def test_no_config(self, config):
+        with pytest.raises(UserError, match='here: expected a dict with the key type, got '):
+            build_component(MODELS, config, 'here')
+
+    def test_an_unknown_name_is_answered_with_the_closest(self):
+        with pytest.raises(UserError, match=r"here\.type: expected a registered model, got 'L2Los'; .*'L2Loss'"):
+            build_component(MODELS, dict(type='L2Los'), 'here')
+
+    def test_what_a_component_refuses_gets_its_key_path(self):
+        with pytest.raises(UserError, match=r'^here\.tau: '):
+            build_component(MODELS, dict(type='KLDivergence', tau=-1), 'here')
+
+    def test_an_error_of_ours_passes(self):
+        class Broken:
+            def __init__(self):
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            build_component(MODELS, dict(type=Broken), 'here')
+
+
+class TestCheckArguments:
+    def test_all_faults_at_once(self):
+        def component(first, second, third=3):
+            pass
+
+        with pytest.raises(UserError) as caught:
+            check_arguments(component, dict(frist=1, thrid=3), 'here')
+        assert str(caught.value).splitlines() == [
+            "here.frist: expected an argument of component, got 'frist'; did you mean 'first'?",
+            "here.thrid: expected an argument of component, got 'thrid'; did you mean 'third'?",
+            'here: expected the argument first of component, got none; add first=…',
+            'here: expected the argument second of component, got none; add second=…',
+        ]
+
+    def test_keyword_arguments_take_everything(self):
+        check_arguments(lambda first, **kwargs: None, dict(first=1, other=2), 'here')
+
+    def test_positional_rest_is_not_an_argument_that_misses(self):
+        check_arguments(lambda *args, first=1: None, dict(first=1), 'here')
+
+
+class TestBuildModel:
+    def test_a_model_is_returned_as_it_is(self):
+        model = ToyClassifier()
+        assert build_model(model, 'here') == (model, False)
+
+    @pytest.mark.parametrize('kind', [dict, ConfigDict])
+    def test_from_a_config(self, kind):
+        config = kind(type='ToyClassifier', channels=5)
+        model, loaded = build_model(config, 'here')
+        assert model.fc.in_features == 5
+        assert not loaded
+        assert config == dict(type='ToyClassifier', channels=5)
+
+    def test_scope_of_the_config(self):
+        backbone = dict(type='ResNet', depth=18)
+        model, _ = build_model(dict(type='ImageClassifier', backbone=backbone, _scope_='mmpretrain'), 'here')
+        assert type(model).__module__.startswith('mmpretrain')
+
+    def test_from_a_library(self):
+        model, loaded = build_model(dict(cfg_path=RESNET18, pretrained=False), 'here')
+        assert model.head.fc.out_features == 1000
+        assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+        assert not loaded
+
+    def test_further_keys_change_the_librarys_model(self):
+        model, _ = build_model(dict(cfg_path=RESNET18, head=dict(num_classes=10)), 'here')
+        assert model.head.fc.out_features == 10
+        assert len(model.backbone.layer4) == 2
+
+    def test_data_preprocessor_is_replaced(self):
+        config = dict(type='ToyClassifier', data_preprocessor=dict(type='BaseDataPreprocessor'))
+        model, _ = build_model(config, 'here', dict(type='ImgDataPreprocessor', mean=[1, 2, 3], std=[1, 1, 1]))
+        assert model.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
+
+    def test_pretrained_weights_of_a_library_are_loaded_and_stay(self, monkeypatch, tmp_path):
+        weights = {name: torch.full_like(value, 2) for name, value in ToyClassifier().state_dict().items()}
+        torch.save({'state_dict': weights}, tmp_path / 'w.pth')
+        monkeypatch.setattr(
+            'kd_plugins.build.get_config',
+            lambda path, pretrained: ConfigDict(model=dict(type='ToyClassifier'), model_path=str(tmp_path / 'w.pth')),
+        )
+        model, loaded = build_model(dict(cfg_path=RESNET18, pretrained=True), 'here')
+        assert loaded
+        model.init_weights()
+        assert (model.conv1.weight == 2).all()
+
+    @pytest.mark.parametrize('config', [nn.Linear(1, 1), dict(type='ResNet', depth=18, _scope_='mmpretrain')])
+    def test_a_part_of_a_model_is_refused(self, config):
+        with pytest.raises(UserError, match='^here: expected a whole mmengine model .* its head and loss'):
+            build_model(config, 'here')
+
+    @pytest.mark.parametrize('config', [3, None, 'resnet', [dict(type='ToyClassifier')]])
+    def test_no_config(self, config):
+        with pytest.raises(UserError, match='^here: expected a model, the config of one, or '):
+            build_model(config, 'here')
+
+    @pytest.mark.parametrize(('config', 'got'), [({}, 'an empty dict'), (dict(depth=3), 'depth')])
+    def test_no_type(self, config, got):
+        with pytest.raises(UserError, match=f'^here: expected the key type or cfg_path, got {got}'):
+            build_model(config, 'here')
+
+    def test_an_unknown_type_is_answered_with_the_closest(self):
+        with pytest.raises(UserError, match=r"^here: .* got type='ToyClasifier'; .*'ToyClassifier'"):
+            build_model(dict(type='ToyClasifier'), 'here')
+
+    def test_an_unknown_type_deeper_down_too(self):
+        config = dict(type='ImageClassifier', backbone=dict(type='ResNt', depth=18), head=dict(type='ClsHead'))
+        with pytest.raises(UserError, match=r"got type='ResNt'; .*'ResNet'"):
+            build_model(config, 'here')
+
+    @pytest.mark.parametrize(
+        'cfg_path',
+        ['resnet/resnet18_8xb32_in1k.py', 'no_such_package::a.py', 'mmpretrain::resnet/resnet17.py', 3],
+    )
+    def test_a_bad_cfg_path_is_refused(self, cfg_path):
+        with pytest.raises(UserError) as caught:
+            build_model(dict(cfg_path=cfg_path), 'here')
+        assert caught.value.faults[0].where == 'here.cfg_path'
+        assert repr(cfg_path) in str(caught.value)
+
+    def test_hub_is_told_not_to_look_for_weights(self, monkeypatch):
+        asked = []
+
+        def get_config(path, pretrained):
+            asked.append(pretrained)
+            return mmengine.hub.get_config(path, pretrained=False)
+
+        monkeypatch.setattr('kd_plugins.build.get_config', get_config)
+        build_model(dict(cfg_path=RESNET18), 'here')
+        assert asked == [False]
+
+
+class TestExplainUnknownType:
+    def test_other_key_errors_pass(self):
+        error = KeyError('depth')
+        assert explain_unknown_type(error, 'here') is error
+
+    def test_names_come_from_the_right_registry(self):
+        with pytest.raises(KeyError) as caught:
+            MMENGINE_MODELS.build(dict(type='ToyClassifer'))
+        explained = explain_unknown_type(caught.value, 'model')
+        assert isinstance(explained, UserError)
+        assert "did you mean 'ToyClassifier'" in str(explained)
+
+
+class TestUserScope:
+    @pytest.mark.parametrize(
+        ('scope', 'expected'),
+        [('mmdet', 'mmdet'), ('mmpretrain', 'mmpretrain'), ('kd_plugins', 'mmpretrain'), ('mmengine', 'mmpretrain')],
+    )
+    def test_ours_is_not_the_users(self, scope, expected):
+        with DefaultScope.overwrite_default_scope(scope):
+            assert user_scope() == expected
+
+    def test_none(self):
+        DefaultScope._instance_dict.clear()
+        assert user_scope() == 'mmpretrain'

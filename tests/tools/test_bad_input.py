@@ -1,0 +1,237 @@
+"""A user's mistake ends in one message, exit status 2 and nothing left behind."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tools import test, train
+
+REPOSITORY = Path(__file__).parents[2]
+KD = REPOSITORY / 'configs/quickstart/kd_vgg_cnn_digits.py'
+TEACHER = REPOSITORY / 'configs/quickstart/teacher_vgg_digits.py'
+
+
+class RunsCode:
+    """What a hostile checkpoint holds: loading it would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+@pytest.fixture()
+def teacher_checkpoint(tmp_path):
+    from mmengine.registry import MODELS, DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmpretrain'), MODELS.switch_scope_and_registry('mmpretrain') as models:
+        model = models.build(Config.fromfile(TEACHER).model)
+    path = tmp_path / 'teacher.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return path
+
+
+def refused(capsys, arguments, work_dir):
+    """Run tools/train.py and return its message."""
+    assert train.main([*map(str, arguments), '--work-dir', str(work_dir)]) == 2
+    message = capsys.readouterr().err
+    assert 'error: ' in message
+    assert 'Traceback' not in message
+    assert not work_dir.exists()
+    return message
+
+
+def refused_options(capsys, tmp_path, *options):
+    return refused(capsys, [KD, '--cfg-options', *options], tmp_path / 'parent' / 'run')
+
+
+def test_config_not_found(capsys, tmp_path):
+    message = refused(capsys, [KD.with_name('kd_vgg_cnn_digit.py')], tmp_path / 'run')
+    assert 'kd_vgg_cnn_digits.py' in message  # the closest
+
+
+def test_config_with_a_syntax_error(capsys, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('model = dict(type=')
+    message = refused(capsys, [config], tmp_path / 'run')
+    assert str(config) in message
+    assert 'yntax' in message
+
+
+def test_config_without_a_model(capsys, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text('train_cfg = dict()')
+    assert 'define the model' in refused(capsys, [config], tmp_path / 'run')
+
+
+@pytest.mark.parametrize(
+    ('option', 'where', 'closest'),
+    [
+        ('model.type=SingleTeacherDistil', 'model.type', 'SingleTeacherDistill'),
+        ('model.distiller.distill_losses.loss_kl.type=KLDivergense', 'model.distiller.distill_losses.loss_kl.type', 'KLDivergence'),
+        ('model.architecture.type=ImageClasifier', 'model.architecture', 'ImageClassifier'),
+        ('model.architecture.head.type=LinearClsHed', 'model.architecture', 'LinearClsHead'),
+        ('default_hooks.logger.type=LogerHook', 'default_hooks.logger.type', 'LoggerHook'),
+        ('train_dataloader.dataset.type=Digts', 'train_dataloader.dataset.type', 'Digits'),
+        ('optim_wrapper.optimizer.type=AdamWW', 'optim_wrapper.optimizer.type', 'AdamW'),
+    ],
+)  # fmt: skip
+def test_unknown_type(capsys, tmp_path, teacher_checkpoint, option, where, closest):
+    message = refused_options(capsys, tmp_path, f'model.teacher_ckpt={teacher_checkpoint}', option)
+    assert f'error: {where}' in message
+    assert f"did you mean '{closest}'" in message or f"or '{closest}'" in message or closest in message
+
+
+def test_unknown_key(capsys, tmp_path, teacher_checkpoint):
+    message = refused_options(
+        capsys, tmp_path, f'model.teacher_ckpt={teacher_checkpoint}', 'model.teacher_trainabel=True'
+    )
+    assert 'error: model.teacher_trainabel' in message
+    assert "'teacher_trainable'" in message
+
+
+def test_source_that_is_not_in_the_model(capsys, tmp_path, teacher_checkpoint):
+    message = refused_options(
+        capsys,
+        tmp_path,
+        f'model.teacher_ckpt={teacher_checkpoint}',
+        'model.distiller.student_recorders.fc.source=head.fcc',
+    )
+    assert 'error: model.distiller.student_recorders.fc.source' in message
+    assert "'head.fc'" in message
+
+
+def test_record_idx_beyond_the_calls(capsys, tmp_path, teacher_checkpoint):
+    message = refused_options(
+        capsys,
+        tmp_path,
+        f'model.teacher_ckpt={teacher_checkpoint}',
+        'model.distiller.loss_forward_mappings.loss_kl.preds_S.record_idx=1',
+    )
+    assert 'error: model.distiller.loss_forward_mappings.loss_kl.preds_S.record_idx' in message
+    assert 'ran once' in message
+
+
+def test_tensors_that_do_not_meet(capsys, tmp_path, teacher_checkpoint):
+    message = refused_options(
+        capsys,
+        tmp_path,
+        f'model.teacher_ckpt={teacher_checkpoint}',
+        'model.distiller.student_recorders.fc.source=neck',
+        'model.distiller.loss_forward_mappings.loss_kl.preds_S.data_idx=0',
+    )
+    assert 'error: model.distiller.distill_losses.loss_kl' in message
+    assert '(2, 128)' in message
+    assert '(2, 10)' in message
+
+
+def test_teacher_checkpoint_missing(capsys, tmp_path):
+    message = refused_options(capsys, tmp_path, f'model.teacher_ckpt={tmp_path}/none.pth')
+    assert 'error: model.teacher_ckpt' in message
+    assert 'none.pth, which does not exist' in message
+
+
+def test_teacher_checkpoint_of_another_model(capsys, tmp_path):
+    path = tmp_path / 'other.pth'
+    torch.save({'state_dict': torch.nn.Linear(3, 3).state_dict()}, path)
+    message = refused_options(capsys, tmp_path, f'model.teacher_ckpt={path}')
+    assert 'tensors of the model missing' in message
+    assert '2 tensors that the model does not have (weight, bias)' in message
+
+
+def test_teacher_checkpoint_that_would_run_code(capsys, tmp_path):
+    path, trace = tmp_path / 'hostile.pth', tmp_path / 'trace'
+    path.write_bytes(pickle.dumps({'state_dict': RunsCode(trace)}))
+    message = refused_options(capsys, tmp_path, f'model.teacher_ckpt={path}')
+    assert 'would run code' in message
+    assert not trace.exists()
+    torch.save({'state_dict': RunsCode(trace)}, path)
+    assert 'would run code' in refused_options(capsys, tmp_path, f'model.teacher_ckpt={path}')
+    assert not trace.exists()
+
+
+def test_data_folder_missing(capsys, tmp_path):
+    config = REPOSITORY / 'configs/kd/kd_logits_resnet34_resnet18_8xb32_in1k.py'
+    options = [f'{loader}_dataloader.dataset.data_root={tmp_path}/none' for loader in ('train', 'val', 'test')]
+    message = refused(capsys, [config, '--cfg-options', *options], tmp_path / 'run')
+    assert 'error: train_dataloader.dataset.data_root' in message
+    assert f'{tmp_path}/none, which does not exist' in message
+
+
+def test_data_folder_without_the_split(capsys, tmp_path, random_checkpoint):
+    config = REPOSITORY / 'configs/kd/kd_logits_resnet34_resnet18_8xb32_in1k.py'
+    data = tmp_path / 'imagenet'
+    data.mkdir()
+    options = [f'{loader}_dataloader.dataset.data_root={data}' for loader in ('train', 'val', 'test')]
+    options.append(f'model.teacher_ckpt={random_checkpoint("resnet34_8xb32_in1k")}')
+    message = refused(capsys, [config, '--cfg-options', *options], tmp_path / 'run')
+    assert str(data / 'train') in message
+
+
+def test_work_dir_that_cannot_be_written(capsys, tmp_path, teacher_checkpoint):
+    file = tmp_path / 'file'
+    file.write_text('')
+    arguments = [str(KD), '--work-dir', str(file / 'run'), '--cfg-options', f'model.teacher_ckpt={teacher_checkpoint}']
+    assert train.main(arguments) == 2
+    assert 'error: work_dir' in capsys.readouterr().err
+    assert file.read_text() == ''
+
+
+def test_what_was_in_the_work_dir_stays(capsys, tmp_path):
+    keepsake = tmp_path / 'run' / 'keepsake'
+    keepsake.parent.mkdir()
+    keepsake.write_text('mine')
+    arguments = [
+        str(KD),
+        '--work-dir',
+        str(keepsake.parent),
+        '--cfg-options',
+        f'model.teacher_ckpt={tmp_path}/none.pth',
+    ]
+    assert train.main(arguments) == 2
+    assert [path.name for path in keepsake.parent.iterdir()] == ['keepsake']
+
+
+def test_resume_from_a_checkpoint_of_another_model(capsys, tmp_path, teacher_checkpoint):
+    message = refused(
+        capsys,
+        [KD, '--resume', teacher_checkpoint, '--cfg-options', f'model.teacher_ckpt={teacher_checkpoint}'],
+        tmp_path / 'run',
+    )
+    assert 'error: --resume' in message
+    assert 'architecture.' in message
+
+
+def test_amp_without_a_gpu(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert 'error: --amp' in refused(capsys, [KD, '--amp'], tmp_path / 'run')
+
+
+def test_test_of_a_checkpoint_of_another_model(capsys, tmp_path, teacher_checkpoint):
+    config = REPOSITORY / 'configs/quickstart/student_cnn_digits.py'
+    assert test.main([str(config), str(teacher_checkpoint), '--work-dir', str(tmp_path / 'run')]) == 2
+    assert 'error: CHECKPOINT' in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.slow
+def test_as_a_process(tmp_path):
+    run = subprocess.run(
+        [sys.executable, 'tools/train.py', KD, '--work-dir', tmp_path / 'run']
+        + ['--cfg-options', f'model.teacher_ckpt={tmp_path}/none.pth'],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert 'Traceback' not in run.stdout + run.stderr
+    assert 'error: model.teacher_ckpt' in run.stderr
+    assert not (tmp_path / 'run').exists()

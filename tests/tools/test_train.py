@@ -1,0 +1,72 @@
+"""The shipped configs train through tools/train.py on files of the real formats."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tools import train
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+LOSSES = {'student.loss', 'distill.loss_s4', 'distill.loss_s3', 'distill.loss_kl'}
+
+
+def data_options(root):
+    options = []
+    for loader in ('train', 'val', 'test'):
+        options += [
+            f'{loader}_dataloader.dataset.data_root={root}',
+            f'{loader}_dataloader.batch_size=4',
+            f'{loader}_dataloader.num_workers=0',
+        ]
+    return [*options, 'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1']
+
+
+def scalars(work_dir):
+    (path,) = work_dir.glob('*/vis_data/scalars.json')
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_seed_config_trains_on_imagenet_files(imagenet_root, random_checkpoint, tmp_path):
+    config = CONFIGS / 'fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
+    work_dir = tmp_path / 'run'
+    checkpoint = random_checkpoint('resnet50_8xb32_in1k')
+
+    status = train.main(
+        [str(config), '--work-dir', str(work_dir), '--cfg-options', f'model.teacher_ckpt={checkpoint}']
+        + data_options(imagenet_root)
+    )
+
+    assert status == 0
+    log = scalars(work_dir)
+    training, validation = [line for line in log if 'iter' in line], [line for line in log if 'iter' not in line]
+    assert len(training) == 2  # 8 images in batches of 4
+    assert LOSSES <= set(training[0])
+    assert training[0]['loss'] == pytest.approx(sum(training[0][name] for name in LOSSES), rel=1e-5)
+    assert {'accuracy/top1', 'accuracy/top5', 'teacher.accuracy/top1', 'teacher.accuracy/top5'} <= set(validation[0])
+    state = torch.load(work_dir / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert {name.split('.')[0] for name in state} == {'architecture', 'distiller'}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('config', 'teacher'),
+    [
+        ('fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb16_cifar10.py', 'resnet50_8xb16_cifar10'),
+        ('kd/kd_logits_resnet34_resnet18_8xb16_cifar10.py', 'resnet34_8xb16_cifar10'),
+    ],
+)
+def test_config_trains_on_cifar_files(config, teacher, cifar10_root, random_checkpoint, tmp_path):
+    work_dir = tmp_path / 'run'
+
+    status = train.main(
+        [str(CONFIGS / config), '--work-dir', str(work_dir)]
+        + ['--cfg-options', f'model.teacher_ckpt={random_checkpoint(teacher)}', *data_options(cifar10_root)]
+    )
+
+    assert status == 0
+    log = scalars(work_dir)
+    assert sum('iter' in line for line in log) == 3  # 5 files of 2 images in batches of 4
+    assert 'teacher.accuracy/top1' in log[-1]

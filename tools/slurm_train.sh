@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Train under Slurm: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS of tools/train.py]
+# GPUS (8 by default), GPUS_PER_NODE (8, or GPUS where that is less), CPUS_PER_TASK (5) and SRUN_ARGS come from the
+# environment.
+if [ $# -lt 3 ]; then
+    echo "usage: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=…] \\" >&2
+    echo "       bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS of tools/train.py]" >&2
+    exit 2
+fi
+if ! command -v srun >/dev/null; then
+    echo "error: srun is not on this machine; log in to your cluster, or run bash tools/dist_train.sh CONFIG GPUS" >&2
+    exit 2
+fi
+
+PARTITION=$1
+JOB_NAME=$2
+CONFIG=$3
+GPUS=${GPUS:-8}
+GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+CPUS_PER_TASK=${CPUS_PER_TASK:-5}
+read -r -a SRUN_ARGS <<<"$SRUN_ARGS"
+
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYTHONPATH="$(dirname "$TOOLS")${PYTHONPATH:+:$PYTHONPATH}"
+# the interpreter of `make install`, where no other environment is active
+[ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$PATH"
+exec srun -p "$PARTITION" \
+    --job-name="$JOB_NAME" \
+    --gres="gpu:$GPUS_PER_NODE" \
+    --ntasks="$GPUS" \
+    --ntasks-per-node="$GPUS_PER_NODE" \
+    --cpus-per-task="$CPUS_PER_TASK" \
+    --kill-on-bad-exit=1 \
+    "${SRUN_ARGS[@]}" \
+    python -u "$TOOLS/train.py" "$CONFIG" --launcher=slurm "${@:4}"
