@@ -70,6 +70,34 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
     """
     if isinstance(config, nn.Module):
         return _require_base_model(config, where), False
+    scope, config, pretrained = resolve_model_config(config, where)
+    if data_preprocessor is not None:
+        config.data_preprocessor = data_preprocessor
+    with DefaultScope.overwrite_default_scope(scope), MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
+        try:
+            model = registry.build(config)
+        except KeyError as error:
+            raise explain_unknown_type(error, where, config) from error
+    model = _require_base_model(model, where)
+    if pretrained:
+        load_strictly(model, pretrained, join_path(where, 'pretrained'))
+        model._is_init = True
+    return model, bool(pretrained)
+
+
+def resolve_model_config(config: Any, where: str) -> tuple[str, ConfigDict, str | None]:
+    """From what a config says of a student or a teacher to the config of that model alone.
+
+    Args:
+        config: As for :func:`build_model`, but not a model.
+        where: Key path of ``config``.
+
+    Returns:
+        The scope in which the model is built, its config, and the address of pretrained weights or None.
+
+    Raises:
+        UserError: It does not describe a model.
+    """
     if not isinstance(config, Mapping):
         raise UserError(
             Fault(where, 'a model, the config of one, or dict(cfg_path=…)', repr(config), "write dict(type='…', …)")
@@ -83,18 +111,7 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
         raise UserError(
             Fault(where, 'the key type or cfg_path', ', '.join(config) or 'an empty dict', 'name the model')
         )
-    if data_preprocessor is not None:
-        config.data_preprocessor = data_preprocessor
-    with DefaultScope.overwrite_default_scope(scope), MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
-        try:
-            model = registry.build(config)
-        except KeyError as error:
-            raise explain_unknown_type(error, where, config) from error
-    model = _require_base_model(model, where)
-    if pretrained:
-        load_strictly(model, pretrained, join_path(where, 'pretrained'))
-        model._is_init = True
-    return model, bool(pretrained)
+    return scope, config, pretrained
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:

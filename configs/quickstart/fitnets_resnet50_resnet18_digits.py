@@ -1,10 +1,10 @@
 # Purpose: the quickstart's distillation, layer3, layer4 and logits of a ResNet-50 into a ResNet-18 (FitNets and KD)
-# Needs: work_dirs/quickstart/teacher_resnet50_digits/epoch_24.pth, of teacher_resnet50_digits.py
+# Needs: work_dirs/quickstart/teacher_resnet50_digits/epoch_20.pth, of teacher_resnet50_digits.py
 # Launch: python tools/train.py configs/quickstart/fitnets_resnet50_resnet18_digits.py
 # Result: not measured
 _base_ = ['./student_resnet18_digits.py']
 
-teacher_ckpt = 'work_dirs/quickstart/teacher_resnet50_digits/epoch_24.pth'
+teacher_ckpt = 'work_dirs/quickstart/teacher_resnet50_digits/epoch_20.pth'
 digits_head = dict(num_classes=10, topk=(1,))
 
 model = dict(

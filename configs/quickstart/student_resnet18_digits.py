@@ -8,7 +8,7 @@ model = dict(head=dict(num_classes=10, topk=(1,)))
 
 train_dataloader = dict(dataset=dict(num_images=300))
 
-max_epochs = 24
+max_epochs = 16
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 warmup_epochs = 0.3 * max_epochs
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05, fused=True))

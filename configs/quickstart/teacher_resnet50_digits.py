@@ -6,7 +6,7 @@ _base_ = ['../_base_/digits_32x32.py', 'mmpretrain::_base_/models/resnet50.py']
 
 model = dict(head=dict(num_classes=10, topk=(1,)))
 
-max_epochs = 24
+max_epochs = 20
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 warmup_epochs = 0.3 * max_epochs
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,7 +38,7 @@ def check_training(config: Any) -> None:
     faults = type_faults(config, scope) + data_faults(config)
     if faults:
         raise UserError(*faults)
-    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope(scope):
+    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope(scope), _muted():
         model = build_from_config(config)
         batch = probe_batch(config)
         if batch is not None:
@@ -78,6 +81,17 @@ def build_from_config(config: Any) -> BaseModel:
         return build_component(MMENGINE_MODELS, model, 'model')
     except KeyError as error:
         raise explain_unknown_type(error, 'model', model) from error
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keep the log for the run itself, which builds the same model again."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 @torch.no_grad()

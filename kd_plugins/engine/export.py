@@ -1,0 +1,245 @@
+"""Take the student out of a distillation: weights and a config that its own library loads."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+
+from kd_plugins.build import FALLBACK_SCOPE, build_model, resolve_model_config
+from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
+from kd_plugins.errors import Fault, UserError
+from kd_plugins.registry import SCOPE
+
+SUFFIXES = ('.pth', '.safetensors')
+HEADER = '# Exported by kd_plugins'
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """What an export wrote.
+
+    Attributes:
+        weights: The checkpoint.
+        config: The config beside it.
+        parameters: Number of the student's parameters.
+        scope: The library that builds it, such as ``mmpretrain``.
+        needs_kd_plugins: Whether a part of the student itself is of this package.
+        has_pipeline: Whether the config says how an image is prepared.
+    """
+
+    weights: Path
+    config: Path
+    parameters: int
+    scope: str
+    needs_kd_plugins: bool
+    has_pipeline: bool
+
+
+def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> ExportedStudent:
+    """Write the student of a distillation as a plain checkpoint, and beside it a config of the student alone.
+
+    With an EMA hook the checkpoint's ``state_dict`` holds the averaged weights, and those are exported.
+
+    Args:
+        config: The whole config of the distillation, of :func:`kd_plugins.engine.config.load_config`.
+        checkpoint: A checkpoint of its training.
+        out: Where the weights go, ``.pth`` or ``.safetensors``. The config goes beside, with the suffix ``.py``. Files
+            of an earlier export are replaced, others are not.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: The config is not that of a distillation, the checkpoint is not one of its student, or ``out`` cannot
+            be written. Nothing is left behind then.
+    """
+    out = Path(out).expanduser()
+    _check_target(out)
+    with DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+        scope, model_config = _student_config(config)
+        student, _ = build_model(copy.deepcopy({**model_config, '_scope_': scope}), 'model.architecture')
+    content = read_checkpoint(checkpoint, 'CHECKPOINT')
+    weights = weights_of(content)
+    misfit = describe_misfit(student, weights)
+    if misfit:
+        raise UserError(
+            Fault(
+                'CHECKPOINT',
+                'a checkpoint of the student in CONFIG',
+                f'{checkpoint}, with {misfit}',
+                'give a checkpoint that was trained with this config',
+            )
+        )
+
+    meta = content.get('meta')
+    dataset_meta = _plain(meta.get('dataset_meta')) if isinstance(meta, Mapping) else None
+    modules = {type(module).__module__ for module in student.modules()}
+    exported: dict[str, Any] = dict(default_scope=scope)
+    imports = _imports_of(config, modules)
+    if imports:
+        exported['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
+    exported['model'] = model_config
+    exported.update(_testing(config, scope, dataset_meta))
+    _write(out, Config(exported), weights, {'dataset_meta': dataset_meta or {}})
+    return ExportedStudent(
+        weights=out,
+        config=out.with_suffix('.py'),
+        parameters=sum(parameter.numel() for parameter in student.parameters()),
+        scope=scope,
+        needs_kd_plugins=SCOPE in imports,
+        has_pipeline='test_dataloader' in exported,
+    )
+
+
+def _check_target(out: Path) -> None:
+    if out.suffix not in SUFFIXES:
+        expected = f'a file name that ends in {" or ".join(SUFFIXES)}'
+        raise UserError(Fault('OUT', expected, str(out), f'write for instance {out.with_suffix(SUFFIXES[0])}'))
+    if not out.parent.is_dir():
+        raise UserError(Fault('OUT', 'a folder that exists', str(out.parent), f'create it: mkdir -p {out.parent}'))
+    config = out.with_suffix('.py')
+    for path in (out, config):
+        if path.exists() and not _is_earlier_export(config):
+            raise UserError(
+                Fault('OUT', 'new files, or those of an earlier export', f'{path}, which exists', 'choose another name')
+            )
+
+
+def _is_earlier_export(config: Path) -> bool:
+    return config.is_file() and config.read_bytes().startswith(HEADER.encode())
+
+
+def _student_config(config: Config) -> tuple[str, ConfigDict]:
+    """The student's scope, and its config with ``cfg_path`` resolved and the preprocessing that it was trained with."""
+    architecture = config.model.get('architecture')
+    if architecture is None:
+        raise UserError(
+            Fault(
+                'model.architecture',
+                'the student of a distillation',
+                f'a {config.model.get("type")}, which has none',
+                'give the config of a distillation; the checkpoint of a model alone is plain already',
+            )
+        )
+    if isinstance(architecture, Mapping) and 'cfg_path' in architecture:
+        architecture = {**architecture, 'pretrained': False}
+    scope, model, _ = resolve_model_config(copy.deepcopy(architecture), 'model.architecture')
+    preprocessor = config.model.get('data_preprocessor') or config.get('data_preprocessor')
+    if preprocessor is not None:
+        model.data_preprocessor = copy.deepcopy(preprocessor)
+    _drop_pretrained(model)
+    return scope, model
+
+
+def _drop_pretrained(node: Any) -> None:
+    """Forget where weights came from before the training: the checkpoint has them all."""
+    if isinstance(node, dict):
+        initialisation = node.get('init_cfg')
+        if isinstance(initialisation, dict) and initialisation.get('type') == 'Pretrained':
+            del node['init_cfg']
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    for child in children:
+        _drop_pretrained(child)
+
+
+def _imports_of(config: Config, modules: set[str]) -> list[str]:
+    """The ``custom_imports`` that the student's own classes come from, and this package where it is one of them."""
+    imports = (config.get('custom_imports') or {}).get('imports', [])
+    names = dict.fromkeys([*([imports] if isinstance(imports, str) else imports), SCOPE])
+    return [name for name in names if any(f'{module}.'.startswith(f'{name}.') for module in modules)]
+
+
+def _testing(config: Config, scope: str, dataset_meta: Any) -> dict[str, Any]:
+    """The test data, the metrics and the loop, as far as they do without this package; without a pipeline, nothing."""
+    loader = copy.deepcopy(config.get('test_dataloader') or config.get('val_dataloader'))
+    pipeline = _pipeline(loader.get('dataset')) if isinstance(loader, dict) else None
+    if not pipeline or _is_ours(pipeline):
+        return {}
+    if _is_ours(loader) or 'pipeline' not in loader.dataset:
+        if not str(pipeline[0].get('type', '')).startswith('Load'):
+            pipeline = [dict(type='LoadImageFromFile'), *pipeline]
+        # any folder of images: the user adds data_root
+        dataset = dict(type='CustomDataset' if scope == FALLBACK_SCOPE else 'BaseDataset', pipeline=pipeline)
+        if dataset_meta:
+            dataset['metainfo'] = dataset_meta
+        loader = dict(
+            batch_size=loader.get('batch_size', 1),
+            num_workers=loader.get('num_workers', 0),
+            dataset=dataset,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
+    evaluator = config.get('test_evaluator') or config.get('val_evaluator')
+    loop = config.get('test_cfg')
+    if evaluator is None or _is_ours(evaluator):
+        return dict(test_dataloader=loader)
+    return dict(
+        test_dataloader=loader, test_evaluator=evaluator, test_cfg={} if loop is None or _is_ours(loop) else loop
+    )
+
+
+def _pipeline(dataset: Any) -> list[dict[str, Any]] | None:
+    while isinstance(dataset, dict) and 'pipeline' not in dataset:
+        inner = dataset.get('dataset', dataset.get('datasets'))
+        dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
+    return dataset.get('pipeline') if isinstance(dataset, dict) else None
+
+
+def _is_ours(node: Any) -> bool:
+    """Whether a type of this package is named anywhere in a config."""
+    if isinstance(node, dict):
+        return str(node.get('type', '')).startswith(f'{SCOPE}.') or any(map(_is_ours, node.values()))
+    return isinstance(node, (list, tuple)) and any(map(_is_ours, node))
+
+
+def _plain(value: Any) -> Any:
+    """The same in plain Python values; what has no such form becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else list(map(_plain, value))
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value if isinstance(value, (str, int, float, bool)) else None
+
+
+def _write(out: Path, config: Config, weights: Mapping[str, torch.Tensor], meta: dict[str, Any]) -> None:
+    """Write both files under a temporary name, look whether the config reads as it should, and move them in place."""
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+    try:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix='.export_') as folder:
+            written = Path(folder, out.name)
+            described = Path(folder, 'student.py')
+            described.write_text(_config_text(config), encoding='utf-8')
+            if Config.fromfile(described).to_dict() != config.to_dict():
+                raise UserError(
+                    Fault(
+                        'model.architecture', 'plain values', 'some that a file cannot hold', 'write types as strings'
+                    )
+                )
+            if out.suffix == '.safetensors':
+                safetensors.torch.save_file(
+                    tensors, written, {'format': 'pt', **{k: json.dumps(v) for k, v in meta.items()}}
+                )
+            else:
+                with written.open('wb') as file:
+                    torch.save({'state_dict': tensors, 'meta': meta}, file)
+            os.replace(described, out.with_suffix('.py'))
+            os.replace(written, out)
+    except OSError as error:
+        raise UserError(Fault('OUT', 'a place that can be written', f'{out} ({error})', 'choose another')) from error
+
+
+def _config_text(config: Config) -> str:
+    return f'{HEADER}: a student alone, for {config.default_scope}; its weights lie beside it\n{config.pretty_text}'
