@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from collections.abc import Mapping
@@ -13,8 +14,10 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from mmengine.dist import barrier
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from kd_plugins.errors import Fault, UserError
@@ -156,6 +159,23 @@ def allow_mmengine_checkpoints() -> None:
             (_reconstruct_scalar, 'numpy._core.multiarray.scalar'),
         ]
     )
+
+
+def guard_downloads() -> None:
+    """Make mmengine load what it downloads weights-only, as it loads local files.
+
+    Its loader of ``http(s)://`` addresses, which ``init_cfg`` and ``load_from`` use, would unpickle anything.
+    """
+    CheckpointLoader.register_scheme(('http://', 'https://'), loader=_load_from_http, force=True)
+
+
+def _load_from_http(filename: str, map_location: Any = None) -> Any:
+    """Download on the first process of each machine, and load on all."""
+    local_rank = int(os.environ.get('LOCAL_RANK', 0))
+    if local_rank == 0:
+        _download(filename, filename)
+    barrier()
+    return torch.load(_download(filename, filename), map_location=map_location, weights_only=True)
 
 
 def _method_in_checkpoint(owner: Any, name: str) -> Any:

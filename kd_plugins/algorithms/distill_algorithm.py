@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -40,6 +41,8 @@ class DistillAlgorithm(BaseModel):
         student, _ = build_model(architecture, 'architecture', data_preprocessor)
         if data_preprocessor is None or not isinstance(architecture, nn.Module):
             data_preprocessor = student.data_preprocessor
+        elif isinstance(data_preprocessor, Mapping):
+            data_preprocessor = {'type': type(student.data_preprocessor), **data_preprocessor}
         super().__init__(data_preprocessor, init_cfg)
         self.architecture = student
         self.module_inplace = module_inplace

@@ -43,10 +43,13 @@ def check_training(config: Any) -> None:
         batch = probe_batch(config)
         if batch is not None:
             _try_step(model, batch)
+    path = config.get('load_from')
     if config.get('resume'):
-        path = config.get('load_from') or find_latest_checkpoint(config.work_dir)
+        path = path or find_latest_checkpoint(config.work_dir)
         if path:
             check_checkpoint(model, path, '--resume')
+    elif path:
+        read_checkpoint(path, 'load_from')
 
 
 def check_checkpoint(model: nn.Module, path: str, where: str) -> None:

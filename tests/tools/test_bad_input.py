@@ -235,3 +235,15 @@ def test_as_a_process(tmp_path):
     assert 'Traceback' not in run.stdout + run.stderr
     assert 'error: model.teacher_ckpt' in run.stderr
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('option', ['load_from', '--resume'])
+def test_checkpoint_of_the_run_that_would_run_code(option, capsys, tmp_path, teacher_checkpoint):
+    path, trace = tmp_path / 'hostile.pth', tmp_path / 'trace'
+    torch.save({'state_dict': RunsCode(trace)}, path)
+    options = ['--cfg-options', f'model.teacher_ckpt={teacher_checkpoint}']
+    options = [*options, f'load_from={path}'] if option == 'load_from' else ['--resume', path, *options]
+    message = refused(capsys, [KD, *options], tmp_path / 'run')
+    assert f'error: {option}' in message
+    assert 'would run code' in message
+    assert not trace.exists()
