@@ -13,7 +13,7 @@ import torch.distributed.run
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from kd_plugins.engine.command_line import USER_ERROR_STATUS, command
+from kd_plugins.engine.command_line import INTERRUPTED_STATUS, USER_ERROR_STATUS, command
 from kd_plugins.engine.distributed import DEFAULT_PORT, check_gpus
 from kd_plugins.errors import Fault, UserError
 
@@ -69,7 +69,7 @@ def _run(arguments: list[str]) -> int:
     except SignalException as signal:
         return 128 + signal.sigval
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED_STATUS
     return 0
 
 

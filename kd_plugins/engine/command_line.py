@@ -15,6 +15,8 @@ from kd_plugins.errors import Fault, UserError
 
 P = ParamSpec('P')
 USER_ERROR_STATUS = 2
+# as shells count an end by Ctrl-C
+INTERRUPTED_STATUS = 130
 # how long the other processes of a launch leave it to the first one to say what is wrong, in seconds
 PATIENCE = 10
 
@@ -23,9 +25,9 @@ def command(main: Callable[P, None]) -> Callable[P, int]:
     """Decorate the main function of a tool.
 
     Returns:
-        The function, returning the exit status: a :class:`UserError` is printed to stderr without a traceback; every
-        other exception passes, for it is a bug. Where several processes were launched, the first one speaks: as it
-        ends, the launcher ends the others, which wait for that.
+        The function, returning the exit status: a :class:`UserError` is printed to stderr without a traceback, and so
+        is Ctrl-C; every other exception passes, for it is a bug. Where several processes were launched, the first one
+        speaks: as it ends, the launcher ends the others, which wait for that.
     """
 
     @functools.wraps(main)
@@ -40,6 +42,10 @@ def command(main: Callable[P, None]) -> Callable[P, int]:
                 time.sleep(PATIENCE + rank / 2)
             print(format_user_error(error), file=sys.stderr, flush=True)
             return USER_ERROR_STATUS
+        except KeyboardInterrupt:
+            if rank_of_speaker() == 0:
+                print('interrupted', file=sys.stderr, flush=True)
+            return INTERRUPTED_STATUS
         return 0
 
     return wrapped

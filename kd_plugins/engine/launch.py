@@ -14,6 +14,7 @@ from kd_plugins.engine.quiet_runner import build_runner
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import check_checkpoint, check_training, data_faults
+from kd_plugins.registry import SCOPE
 
 LOADER_DEFAULTS = dict(persistent_workers=True, collate_fn=dict(type='default_collate'))
 
@@ -48,7 +49,7 @@ def prepare_training(config: Any) -> Runner:
         UserError: The config cannot run; nothing is left in the work_dir then.
     """
     _complete_loaders(config)
-    _add_progress(config)
+    _add_hooks(config)
     prepare_distributed(config)
     with work_dir_of_run(config.work_dir):
         check_training(config)
@@ -141,10 +142,12 @@ def _load_data(runner: Runner) -> None:
         raise UserError(Fault('data', 'files of the data set', str(error), 'correct data_root or ann_file')) from error
 
 
-def _add_progress(config: Any) -> None:
+def _add_hooks(config: Any) -> None:
+    """Add the hooks that every run of ours has, unless the config has them."""
     hooks = list(config.get('custom_hooks') or [])
-    if not any(str(hook.get('type')).endswith('ProgressHook') for hook in hooks):
-        config.custom_hooks = [*hooks, dict(type='kd_plugins.ProgressHook')]
+    present = {str(hook.get('type')).rpartition('.')[2] for hook in hooks if isinstance(hook, dict)}
+    missing = [name for name in ('ProgressHook', 'LogHistoryHook') if name not in present]
+    config.custom_hooks = [*hooks, *(dict(type=f'{SCOPE}.{name}') for name in missing)]
 
 
 def _complete_loaders(config: Any) -> None:

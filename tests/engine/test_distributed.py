@@ -9,8 +9,8 @@ import torch.multiprocessing
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS
-from toy import algorithm_config, toy_batch
 from torch import nn
+from toy import algorithm_config, toy_batch
 
 from kd_plugins.engine import command_line, distributed
 from kd_plugins.engine.command_line import command
@@ -99,7 +99,7 @@ def test_connectors_learn_until_distillation_stops(results):
     assert all(alone[1][1][name].abs().sum() == 0 for name in names)
 
 
-@pytest.fixture()
+@pytest.fixture
 def environment(monkeypatch):
     """Sets the variables of a launcher, and no other's."""
     for names in distributed.PROCESS_VARIABLES.values():
@@ -178,7 +178,7 @@ def test_slurm_without_scontrol(environment, monkeypatch):
     monkeypatch.setenv('PATH', '')
     environment('slurm', 0, 1, 0)
 
-    with pytest.raises(UserError, match='scontrol failed.*set MASTER_ADDR'):
+    with pytest.raises(UserError, match=r'scontrol failed.*set MASTER_ADDR'):
         prepare_distributed(Config(dict(launcher='slurm')))
 
 
@@ -205,3 +205,12 @@ def test_other_processes_wait_for_the_first_to_speak(environment, monkeypatch, c
     assert main() == 2
     assert (time.monotonic() - start > 0.2) == bool(rank)
     assert 'error: here' in capsys.readouterr().err
+
+
+def test_interruption_is_no_crash(environment, capsys):
+    @command
+    def main():
+        raise KeyboardInterrupt
+
+    assert main() == 130
+    assert capsys.readouterr().err == 'interrupted\n'

@@ -61,7 +61,7 @@ class CrashHook(Hook):
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     """A folder with a random teacher and a module of hooks, to run the scripts in."""
     torch.manual_seed(0)
@@ -168,7 +168,7 @@ def refuse(capsys, *arguments):
     return capsys.readouterr().err
 
 
-@pytest.fixture()
+@pytest.fixture
 def launches(monkeypatch):
     """What the launcher would have given to torchrun."""
     started = []
@@ -266,7 +266,7 @@ def test_threads_of_the_user_stand(launches, monkeypatch, threads):
     assert os.environ['OMP_NUM_THREADS'] == (threads or '4')
 
 
-@pytest.fixture()
+@pytest.fixture
 def fake_srun(tmp_path):
     """A ``srun`` that writes its arguments, one a line."""
     script = tmp_path / 'bin' / 'srun'

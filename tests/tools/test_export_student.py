@@ -13,7 +13,7 @@ from tools import export_student
 CONFIG = Path(__file__).parents[2] / 'configs/quickstart/kd_vgg_cnn_digits.py'
 
 
-@pytest.fixture()
+@pytest.fixture
 def checkpoint(tmp_path):
     config = load_config(CONFIG)
     algorithm = MODELS.build(dict(config.model, teacher_ckpt=None))
