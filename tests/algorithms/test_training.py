@@ -12,8 +12,8 @@ from kd_plugins.errors import UserError
 from kd_plugins.engine import StopDistillHook
 
 EMA = dict(type='EMAHook', momentum=0.1, update_buffers=True)
-ONE_CYCLE = dict(type='OneCycleLR', eta_max=0.1, total_steps=8, by_epoch=False)
-COSINE = dict(type='CosineAnnealingLR', T_max=8, by_epoch=False)
+ONE_CYCLE = dict(type='OneCycleLR', eta_max=0.1, total_steps=4, by_epoch=False)
+COSINE = dict(type='CosineAnnealingLR', T_max=4, by_epoch=False)
 
 
 class Observer(Hook):
@@ -34,6 +34,17 @@ class Observer(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         self.metrics.append(dict(metrics))
+
+
+class PowerCut(Hook):
+    """Ends the process, as it were, before an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == self.epoch:
+            raise KeyboardInterrupt
 
 
 def observed(runner):
@@ -107,17 +118,21 @@ def test_a_checkpoint_holds_no_teacher(tmp_path):
 @pytest.mark.parametrize('scheduler', [COSINE, ONE_CYCLE], ids=lambda config: config['type'])
 @pytest.mark.parametrize('hooks', [[], [EMA]], ids=['plain', 'ema'])
 def test_resume_continues_as_if_nothing_had_happened(tmp_path, scheduler, hooks):
-    def run(folder, epochs, **changes):
+    def prepare(folder, **changes):
         # the teacher is not in the checkpoint: its config and the seed give it again
-        runner = make_runner(folder, epochs=epochs, param_scheduler=[scheduler], custom_hooks=copy.deepcopy(hooks), **changes)
-        observer = observed(runner)
+        schedule = [copy.deepcopy(scheduler)]
+        runner = make_runner(folder, epochs=2, param_scheduler=schedule, custom_hooks=copy.deepcopy(hooks), **changes)
         runner.model.student.dropout.p = 0  # its random numbers are the one thing that a resumed run draws anew
-        runner.train()
-        return runner, observer
+        return runner, observed(runner)
 
-    whole, whole_observer = run(tmp_path / 'whole', 2)
-    run(tmp_path / 'parts', 1)
-    resumed, observer = run(tmp_path / 'parts', 2, resume=True)
+    whole, whole_observer = prepare(tmp_path / 'whole')
+    whole.train()
+    interrupted, _ = prepare(tmp_path / 'parts')
+    interrupted.register_hook(PowerCut(epoch=1))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.train()
+    resumed, observer = prepare(tmp_path / 'parts', resume=True)
+    resumed.train()
     assert resumed.epoch == 2
     assert len(observer.calls) == 1
     assert is_same(snapshot(whole.model), snapshot(resumed.model))
