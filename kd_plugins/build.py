@@ -240,7 +240,7 @@ def _parameters(component: Callable[..., Any]) -> tuple[list[inspect.Parameter],
     """
     functions: list[Callable[..., Any]] = [component]
     if inspect.isclass(component) and component.__module__.partition('.')[0] == SCOPE:
-        functions = [inspect.unwrap(base.__init__) for base in component.__mro__ if '__init__' in vars(base)]
+        functions = [inspect.unwrap(vars(base)['__init__']) for base in component.__mro__ if '__init__' in vars(base)]
     named: dict[str, inspect.Parameter] = {}
     for function in functions:
         parameters = list(inspect.signature(function).parameters.values())

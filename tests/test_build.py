@@ -133,12 +133,12 @@ class TestBuildModel:
 
     @pytest.mark.parametrize('config', [nn.Linear(1, 1), dict(type='ResNet', depth=18, _scope_='mmpretrain')])
     def test_a_part_of_a_model_is_refused(self, config):
-        with pytest.raises(UserError, match='^here: expected a whole mmengine model .* its head and loss'):
+        with pytest.raises(UserError, match=r'^here: expected a whole mmengine model .* its head and loss'):
             build_model(config, 'here')
 
     @pytest.mark.parametrize('config', [3, None, 'resnet', [dict(type='ToyClassifier')]])
     def test_no_config(self, config):
-        with pytest.raises(UserError, match='^here: expected a model, the config of one, or '):
+        with pytest.raises(UserError, match=r'^here: expected a model, the config of one, or '):
             build_model(config, 'here')
 
     @pytest.mark.parametrize(('config', 'got'), [({}, 'an empty dict'), (dict(depth=3), 'depth')])
@@ -147,12 +147,12 @@ class TestBuildModel:
             build_model(config, 'here')
 
     def test_an_unknown_type_is_answered_with_the_closest(self):
-        with pytest.raises(UserError, match=r"^here: .* got type='ToyClasifier'; .*'ToyClassifier'"):
+        with pytest.raises(UserError, match=r"^here\.type: .* got 'ToyClasifier'; .*'ToyClassifier'"):
             build_model(dict(type='ToyClasifier'), 'here')
 
     def test_an_unknown_type_deeper_down_too(self):
         config = dict(type='ImageClassifier', backbone=dict(type='ResNt', depth=18), head=dict(type='ClsHead'))
-        with pytest.raises(UserError, match=r"got type='ResNt'; .*'ResNet'"):
+        with pytest.raises(UserError, match=r"^here\.backbone\.type: .* got 'ResNt'; .*'ResNet'"):
             build_model(config, 'here')
 
     @pytest.mark.parametrize(
@@ -180,13 +180,15 @@ class TestBuildModel:
 class TestExplainUnknownType:
     def test_other_key_errors_pass(self):
         error = KeyError('depth')
-        assert explain_unknown_type(error, 'here') is error
+        assert explain_unknown_type(error, 'here', {}) is error
 
     def test_names_come_from_the_right_registry(self):
+        config = dict(type='ToyClassifer')
         with pytest.raises(KeyError) as caught:
-            MMENGINE_MODELS.build(dict(type='ToyClassifer'))
-        explained = explain_unknown_type(caught.value, 'model')
+            MMENGINE_MODELS.build(config)
+        explained = explain_unknown_type(caught.value, 'model', config)
         assert isinstance(explained, UserError)
+        assert str(explained).startswith('model.type: ')
         assert "did you mean 'ToyClassifier'" in str(explained)
 
 

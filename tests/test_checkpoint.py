@@ -34,7 +34,9 @@ class TestReadCheckpoint:
         assert torch.equal(read_checkpoint(str(tmp_path / 'a.safetensors'), 'here')['a'], torch.ones(2))
 
     def test_missing_file(self, tmp_path):
-        with pytest.raises(UserError, match=r'^teacher_ckpt: expected a checkpoint file, got .*no\.pth, which does not'):
+        with pytest.raises(
+            UserError, match=r'^teacher_ckpt: expected a checkpoint file, got .*no\.pth, which does not'
+        ):
             read_checkpoint(tmp_path / 'no.pth', 'teacher_ckpt')
 
     def test_a_folder_is_no_file(self, tmp_path):
@@ -132,7 +134,13 @@ class TestWeightsOf:
             {'state_dict': {'w': torch.ones(1)}, 'meta': {}},
             {'model': {'w': torch.ones(1)}, 'epoch': 3},
             {'state_dict': {'module.w': torch.ones(1)}},
-            {'state_dict': {'architecture.w': torch.ones(1), 'teacher.w': torch.zeros(1), 'distiller.c': torch.ones(2)}},
+            {
+                'state_dict': {
+                    'architecture.w': torch.ones(1),
+                    'teacher.w': torch.zeros(1),
+                    'distiller.c': torch.ones(2),
+                }
+            },
             {'state_dict': {'module.architecture.w': torch.ones(1), 'module.distiller.c': torch.ones(2)}},
             {'w': torch.ones(1), 'note': 'a plain value'},
         ],

@@ -9,12 +9,12 @@ from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
 from kd_plugins.build import explain_unknown_type
+from kd_plugins.engine.config import qualify_types
 from kd_plugins.engine.distributed import prepare_distributed
 from kd_plugins.engine.quiet_runner import build_runner
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import check_checkpoint, check_training, data_faults
-from kd_plugins.registry import SCOPE
 
 LOADER_DEFAULTS = dict(persistent_workers=True, collate_fn=dict(type='default_collate'))
 
@@ -146,8 +146,12 @@ def _add_hooks(config: Any) -> None:
     """Add the hooks that every run of ours has, unless the config has them."""
     hooks = list(config.get('custom_hooks') or [])
     present = {str(hook.get('type')).rpartition('.')[2] for hook in hooks if isinstance(hook, dict)}
-    missing = [name for name in ('ProgressHook', 'LogHistoryHook') if name not in present]
-    config.custom_hooks = [*hooks, *(dict(type=f'{SCOPE}.{name}') for name in missing)]
+    wanted = ['ProgressHook', 'LogHistoryHook']
+    if config.launcher != 'none':
+        # each process has BatchNorm statistics of its own images: all validate and save their mean
+        wanted.append('SyncBuffersHook')
+    config.custom_hooks = [*hooks, *(dict(type=name) for name in wanted if name not in present)]
+    qualify_types(config)
 
 
 def _complete_loaders(config: Any) -> None:

@@ -31,9 +31,29 @@ class StopDistillHook(Hook):
             )
         self.stop_epoch = stop_epoch
 
+    def before_train(self, runner: Any) -> None:
+        """Refuse an algorithm that has nothing to learn without its teacher.
+
+        Raises:
+            UserError: It does not calculate the student's own loss.
+        """
+        if not _algorithm(runner).calculate_student_loss:
+            raise UserError(
+                Fault(
+                    'custom_hooks: StopDistillHook',
+                    'model.calculate_student_loss=True',
+                    'False: after the stop there would be no loss to train on',
+                    'end the training at that epoch instead, with train_cfg.max_epochs',
+                )
+            )
+
     def before_train_epoch(self, runner: Any) -> None:
         """Stop the distillation when its time has come."""
-        algorithm = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        algorithm = _algorithm(runner)
         if runner.epoch >= self.stop_epoch and not algorithm.distillation_stopped:
             runner.logger.info(f'Distillation stops: from epoch {runner.epoch + 1} on, the student learns alone.')
             algorithm.distillation_stopped = True
+
+
+def _algorithm(runner: Any) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -25,8 +25,8 @@ from kd_plugins.preflight.types import type_faults
 def check_training(config: Any) -> None:
     """Refuse a training config that cannot run.
 
-    Looks up the types, looks for the data, builds the model, sends one made-up batch through it, and holds a checkpoint to resume from
-    against it. The random state of the process stays as it was, and nothing that was built stays.
+    Looks up the types, looks for the data, builds the model, sends one made-up batch through it, and holds a checkpoint
+    to resume from against it. The random state of the process stays as it was, and nothing that was built stays.
 
     Args:
         config: The whole config.

@@ -303,5 +303,7 @@ def test_autocast_trains():
 def test_a_students_checkpoint_loads_into_the_student_alone():
     algorithm = make()
     prefix = 'architecture.'
-    state = {name.removeprefix(prefix): value for name, value in algorithm.state_dict().items() if name.startswith(prefix)}
+    state = {
+        name.removeprefix(prefix): value for name, value in algorithm.state_dict().items() if name.startswith(prefix)
+    }
     ToyClassifier().load_state_dict(state, strict=True)

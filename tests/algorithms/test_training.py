@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 from toy import algorithm_config, count_hooks, is_same, make_runner, snapshot
 
 from kd_plugins.algorithms import SingleTeacherDistill
-from kd_plugins.errors import UserError
 from kd_plugins.engine import StopDistillHook
+from kd_plugins.errors import UserError
 
 EMA = dict(type='EMAHook', momentum=0.1, update_buffers=True)
 ONE_CYCLE = dict(type='OneCycleLR', eta_max=0.1, total_steps=4, by_epoch=False)

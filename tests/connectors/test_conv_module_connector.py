@@ -4,9 +4,9 @@ import pytest
 import torch
 from mmcv.cnn import ConvModule
 
+from kd_plugins.build import build_component
 from kd_plugins.connectors import ConvModuleConnector
 from kd_plugins.errors import UserError
-from kd_plugins.build import build_component
 from kd_plugins.registry import MODELS
 
 ORDERS = list(itertools.permutations(('conv', 'norm', 'act')))
@@ -117,7 +117,9 @@ def test_unknown_and_missing_arguments_are_named():
     config = dict(type='ConvModuleConnector', in_channels=4, out_channel=6)
     with pytest.raises(UserError) as caught:
         build_component(MODELS, config, 'connectors.a')
-    assert "connectors.a.in_channels: expected an argument of ConvModuleConnector, got 'in_channels'" in str(caught.value)
+    assert "connectors.a.in_channels: expected an argument of ConvModuleConnector, got 'in_channels'" in str(
+        caught.value
+    )
     assert "did you mean 'in_channel'" in str(caught.value)
     assert 'add in_channel=…' in str(caught.value)
 

@@ -158,7 +158,7 @@ def test_other_shapes_are_refused():
 
 
 def test_what_is_no_tensor_is_refused():
-    with pytest.raises(UserError, match='preds_T: expected a tensor, got a tuple; .*data_idx'):
+    with pytest.raises(UserError, match=r'preds_T: expected a tensor, got a tuple; .*data_idx'):
         KLDivergence()(torch.zeros(4, 10), (torch.zeros(4, 10),))
 
 

@@ -54,7 +54,9 @@ def test_safetensors(tmp_path, trained):
 
 def test_a_checkpoint_of_a_distillation_is_a_teacher(tmp_path, trained):
     teacher = dict(type='ToyClassifier', channels=4)
-    distilled = SingleTeacherDistill(**algorithm_config(architecture=trained, teacher=teacher, distiller=dict(type='ConfigurableDistiller')))
+    distilled = SingleTeacherDistill(
+        **algorithm_config(architecture=trained, teacher=teacher, distiller=dict(type='ConfigurableDistiller'))
+    )
     state = {**distilled.state_dict(), 'distiller.connectors.a.weight': torch.ones(1), 'teacher.fc.bias': torch.ones(9)}
     torch.save({'state_dict': state}, tmp_path / 'a.pth')
     assert is_same(snapshot(trained), snapshot(build_teacher(CONFIG, str(tmp_path / 'a.pth'))))
@@ -134,7 +136,7 @@ def test_a_missing_file(tmp_path):
 
 @pytest.mark.parametrize('config', [3, None, 'resnet50'])
 def test_no_config(config):
-    with pytest.raises(UserError, match='^teacher: expected a model'):
+    with pytest.raises(UserError, match=r'^teacher: expected a model'):
         build_teacher(config, None)
 
 

@@ -38,8 +38,8 @@ class FingerprintHook(Hook):
 
     def after_train(self, runner):
         digest = hashlib.sha256()
-        for name, parameter in sorted(runner.model.module.student.named_parameters()):
-            digest.update(name.encode() + parameter.detach().numpy().tobytes())
+        for name, tensor in sorted(runner.model.module.student.state_dict().items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
         rank = torch.distributed.get_rank()
         Path(runner.work_dir, f'rank_{rank}.txt').write_text(
             f'{torch.distributed.get_world_size()} {torch.distributed.get_backend()} {digest.hexdigest()}'

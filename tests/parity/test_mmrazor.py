@@ -1,0 +1,233 @@
+"""The same numbers as mmrazor 1.0.0, the oracle: losses, connector, and the first step of the flagship config."""
+
+import copy
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from kd_plugins.connectors import ConvModuleConnector
+from kd_plugins.losses import KLDivergence, L2Loss
+
+pytest.importorskip('mmrazor', reason='pip install kd_plugins[parity]')
+from stand_in import import_mmrazor
+
+MMRAZOR = import_mmrazor()
+from mmrazor.registry import MODELS as MMRAZOR_MODELS  # noqa: E402
+
+FLAGSHIP = 'configs/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
+MMRAZORS_FLAGSHIP = '.mim/configs/distill/mmcls/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
+PRECISIONS = [(torch.float64, 1e-6), (torch.float32, 1e-5)]
+SHAPES = [(3, 5), (2, 4, 3, 3)]
+BN = dict(type='BN')
+
+
+def relative(ours, theirs):
+    """Distance of two tensors relative to the length of the oracle's."""
+    ours, theirs = ours.double(), theirs.double()
+    scale, distance = theirs.norm().item(), (ours - theirs).norm().item()
+    return distance / scale if scale else distance
+
+
+def compare_losses(name, ours, shape, precision, options):
+    dtype, tolerance = precision
+    theirs = MMRAZOR_MODELS.build(dict(type=f'mmrazor.{name}', **options))
+    assert type(theirs).__module__.startswith('mmrazor')
+    student, teacher = (torch.randn(2, *shape) * 2).to(dtype)
+    pairs = [[student.clone().requires_grad_(), teacher.clone().requires_grad_()] for _ in range(2)]
+    values = [loss(*pair) for loss, pair in zip((ours(**options), theirs), pairs, strict=True)]
+    assert values[0].shape == values[1].shape
+    assert relative(*values) < tolerance
+    weight = torch.randn_like(values[0])
+    for value in values:
+        (value * weight).sum().backward()
+    for mine, oracle in zip(*pairs, strict=True):
+        assert (mine.grad is None) == (oracle.grad is None)
+        if oracle.grad is not None:
+            assert relative(mine.grad, oracle.grad) < tolerance
+
+
+@pytest.mark.parametrize('precision', PRECISIONS, ids=str)
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+@pytest.mark.parametrize('options', itertools.product([1, 10], [True, False], [1, 2.5], [True, False], [True, False]))
+def test_l2_loss(options, shape, precision):
+    names = ('loss_weight', 'normalize', 'mult', 'div_element', 'dist')
+    compare_losses('L2Loss', L2Loss, shape, precision, dict(zip(names, options, strict=True)))
+
+
+@pytest.mark.parametrize('precision', PRECISIONS, ids=str)
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
+@pytest.mark.parametrize(
+    'options', itertools.product([1, 6], ['none', 'batchmean', 'sum', 'mean'], [1, 10], [True, False])
+)
+# torch announces that 'mean' of kl_div will change, which is why our own does not use it
+@pytest.mark.filterwarnings('ignore:reduction')
+def test_kl_divergence(options, shape, precision):
+    names = ('tau', 'reduction', 'loss_weight', 'teacher_detach')
+    compare_losses('KLDivergence', KLDivergence, shape, precision, dict(zip(names, options, strict=True)))
+
+
+@pytest.mark.parametrize('precision', PRECISIONS, ids=str)
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(kernel_size=3, stride=2, padding=1),
+        dict(kernel_size=3, dilation=2, padding=2, groups=2),
+        dict(bias=False),
+        dict(bias=True, norm_cfg=BN),
+        dict(conv_cfg=dict(type='Conv2d')),
+        dict(norm_cfg=dict(type='GN', num_groups=2)),
+        dict(act_cfg=None),
+        dict(act_cfg=dict(type='LeakyReLU', negative_slope=0.3)),
+        dict(inplace=False),
+        dict(with_spectral_norm=True),
+        dict(kernel_size=3, padding=1, padding_mode='reflect'),
+        dict(kernel_size=3, padding=1, padding_mode='circular'),
+        *(dict(norm_cfg=BN, order=order) for order in itertools.permutations(('conv', 'norm', 'act'))),
+    ],
+    ids=str,
+)
+def test_conv_module_connector(options, precision):
+    dtype, tolerance = precision
+    ours = ConvModuleConnector(4, 6, **options).to(dtype)
+    config = dict(type='mmrazor.ConvModuleConnector', in_channel=4, out_channel=6, **options)
+    theirs = MMRAZOR_MODELS.build(config).to(dtype)
+    theirs.load_state_dict(ours.state_dict(), strict=True)  # same names: MMRazor's checkpoints load
+    images = torch.randn(2, 4, 7, 7, dtype=dtype)
+    leaves = [images.clone().requires_grad_() for _ in range(2)]
+    outputs = [connector(leaf * 1) for connector, leaf in zip((ours, theirs), leaves, strict=True)]
+    assert relative(*outputs) < tolerance
+    weight = torch.randn_like(outputs[0])
+    for output in outputs:
+        (output * weight).sum().backward()
+    assert relative(leaves[0].grad, leaves[1].grad) < tolerance
+    for mine, oracle in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert (mine.grad - oracle.grad).norm() <= tolerance * max(oracle.grad.norm(), 1)
+
+
+def flagship(path):
+    """The model of a config of the flagship without pretrained weights, which are not here."""
+    # only the dict of the model is wanted: the rest of MMRazor's config asks for the package mmcls
+    text = Path(path).read_text().replace('mmcls::', 'mmpretrain::')
+    if 'mmrazor' in str(path):
+        config = Config.fromstring(text[text.index('teacher_ckpt =') : text.index('val_cfg =')], '.py')
+    else:
+        config = Config.fromfile(path)
+    model = copy.deepcopy(config.model)
+    model.teacher_ckpt = None
+    model.teacher.pretrained = False
+    model.setdefault('data_preprocessor', config.get('data_preprocessor'))
+    return model
+
+
+@pytest.fixture(scope='module')
+def flagships():
+    """Our algorithm and mmrazor's, with the same weights."""
+    import mmrazor
+
+    root = Path(__file__).parents[2]
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        ours = MMENGINE_MODELS.build(flagship(root / FLAGSHIP))
+        theirs = MMRAZOR_MODELS.build(flagship(Path(mmrazor.__file__).parent / MMRAZORS_FLAGSHIP))
+    assert type(ours).__module__.startswith('kd_plugins')
+    assert type(theirs).__module__.startswith('mmrazor')
+    for module in ours.teacher.modules():
+        if isinstance(module, _BatchNorm):  # as after training: not the 0 and 1 of a fresh one
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    # logits of a trained size: between nearly equal ones the divergence is a difference of equal numbers, of which
+    # float32 holds four digits in either implementation
+    ours.teacher.head.fc.weight.data.mul_(20)
+    theirs.architecture.load_state_dict(ours.architecture.state_dict(), strict=True)
+    theirs.teacher.load_state_dict(ours.teacher.state_dict(), strict=True)
+    theirs.distiller.load_state_dict(ours.distiller.state_dict(), strict=True)
+    for algorithm in (ours, theirs):
+        algorithm.train()  # mmrazor's returns None
+    return ours, theirs
+
+
+def batch():
+    from mmpretrain.structures import DataSample
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 128, 128), generator=generator, dtype=torch.uint8)
+    return dict(inputs=list(images), data_samples=[DataSample().set_gt_label(label) for label in (3, 141)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('precision', PRECISIONS, ids=str)
+def test_first_step_of_the_flagship(flagships, precision):
+    dtype, tolerance = precision
+    results = []
+    for algorithm in flagships:
+        algorithm.to(dtype).zero_grad()
+        data = algorithm.data_preprocessor(batch(), True)
+        losses = algorithm(data['inputs'].to(dtype), data['data_samples'], mode='loss')
+        total, _ = algorithm.parse_losses(losses)
+        total.backward()
+        results.append((losses, total))
+    (ours, our_total), (theirs, their_total) = results
+    assert ours.keys() == theirs.keys()
+    assert set(ours) == {'student.loss', 'distill.loss_s4', 'distill.loss_s3', 'distill.loss_kl'}
+    for name, value in theirs.items():
+        assert value > 0
+        assert value.dtype == ours[name].dtype == dtype
+        assert ours[name].item() == pytest.approx(value.item(), rel=tolerance), name
+    assert our_total.item() == pytest.approx(their_total.item(), rel=tolerance)
+
+    for part in ('architecture', 'distiller'):
+        mine = dict(getattr(flagships[0], part).named_parameters())
+        oracle = dict(getattr(flagships[1], part).named_parameters())
+        assert mine.keys() == oracle.keys()
+        for name, parameter in oracle.items():
+            assert relative(mine[name].grad, parameter.grad) < 10 * tolerance, name
+        whole = [torch.cat([value.grad.flatten() for value in side.values()]) for side in (mine, oracle)]
+        assert relative(*whole) < tolerance
+    # running statistics moved alike too
+    for name, tensor in flagships[1].architecture.state_dict().items():
+        assert relative(flagships[0].architecture.state_dict()[name], tensor) < tolerance, name
+    assert all(parameter.grad is None for parameter in flagships[0].teacher.parameters())
+
+
+@pytest.mark.slow
+def test_size_of_a_checkpoint_is_half_of_mmrazors(flagships, tmp_path):
+    from mmengine.dataset import pseudo_collate
+    from mmengine.runner import Runner
+
+    sizes = []
+    for name, algorithm in zip(('ours', 'theirs'), flagships, strict=True):
+        samples = batch()
+        runner = Runner(
+            model=copy.copy(algorithm),
+            work_dir=str(tmp_path / name),
+            train_dataloader=dict(
+                dataset=[
+                    dict(inputs=image, data_samples=sample)
+                    for image, sample in zip(samples['inputs'], samples['data_samples'], strict=True)
+                ],
+                sampler=dict(type='InfiniteSampler', shuffle=False),
+                collate_fn=pseudo_collate,
+                batch_size=2,
+                num_workers=0,
+            ),
+            train_cfg=dict(by_epoch=False, max_iters=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
+            experiment_name=f'parity_{name}_{tmp_path.name}',
+            log_level='WARNING',
+        )
+        runner.train()
+        path = tmp_path / name / 'iter_1.pth'
+        sizes.append(path.stat().st_size)
+        state = torch.load(path, weights_only=True)['state_dict']
+        assert any(key.startswith('teacher.') for key in state) == (name == 'theirs')
+        path.unlink()
+    print('checkpoint sizes in bytes:', sizes)
+    assert sizes[0] < sizes[1] * 0.51
