@@ -20,7 +20,8 @@ class DistillAlgorithm(BaseModel):
     the algorithm.
 
     Args:
-        architecture: The student: a model, the config of one, or ``dict(cfg_path='mmpretrain::…')``.
+        architecture: The student: the config of a model, ``dict(cfg_path='mmpretrain::…')``, or a model. As with every
+            mmengine model, the Runner initialises its weights unless its ``init_weights`` has been called before.
         data_preprocessor: Preprocessing of both models; the student's own by default. A dict without ``type``, as
             OpenMMLab's data configs have it, is completed by the student's library.
         init_cfg: Initialisation of mmengine.

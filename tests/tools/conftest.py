@@ -31,7 +31,7 @@ def imagenet_root(tmp_path_factory):
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def cifar10_root(tmp_path, monkeypatch):
     """CIFAR-10's own files, with few images; mmpretrain is told not to expect the checksums of the real ones."""
     root = tmp_path / 'cifar10'

@@ -14,6 +14,7 @@ from tools import test, train
 
 REPOSITORY = Path(__file__).parents[2]
 KD = REPOSITORY / 'configs/quickstart/kd_vgg_cnn_digits.py'
+LOSS_KL = 'model.distiller.distill_losses.loss_kl'
 TEACHER = REPOSITORY / 'configs/quickstart/teacher_vgg_digits.py'
 
 
@@ -27,7 +28,7 @@ class RunsCode:
         return os.system, (f'touch {self.path}',)
 
 
-@pytest.fixture()
+@pytest.fixture
 def teacher_checkpoint(tmp_path):
     from mmengine.registry import MODELS, DefaultScope
 
@@ -75,7 +76,7 @@ def test_config_without_a_model(capsys, tmp_path):
     ('option', 'where', 'closest'),
     [
         ('model.type=SingleTeacherDistil', 'model.type', 'SingleTeacherDistill'),
-        ('model.distiller.distill_losses.loss_kl.type=KLDivergense', 'model.distiller.distill_losses.loss_kl.type', 'KLDivergence'),
+        ('model.distiller.distill_losses.loss_kl.type=KLDivergense', f'{LOSS_KL}.type', 'KLDivergence'),
         ('model.architecture.type=ImageClasifier', 'model.architecture', 'ImageClassifier'),
         ('model.architecture.head.type=LinearClsHed', 'model.architecture', 'LinearClsHead'),
         ('default_hooks.logger.type=LogerHook', 'default_hooks.logger.type', 'LoggerHook'),

@@ -13,7 +13,7 @@ from tools import test, train
 QUICKSTART = Path(__file__).parents[2] / 'configs/quickstart'
 
 
-@pytest.fixture()
+@pytest.fixture
 def arguments(tmp_path):
     """Command line of a distillation with a validation and a checkpoint every 4 iterations."""
     with DefaultScope.overwrite_default_scope('mmpretrain'), MODELS.switch_scope_and_registry('mmpretrain') as models:
@@ -65,7 +65,9 @@ def test_test_gives_the_metrics_of_the_last_validation(arguments, tmp_path, caps
     _, validation = log_of(tmp_path / 'run')
     split = ['--cfg-options', 'test_dataloader.dataset.split=val', f'model.teacher_ckpt={tmp_path}/teacher.pth']
 
-    assert test.main([arguments[0], str(tmp_path / 'run/iter_8.pth'), '--work-dir', str(tmp_path / 'test'), *split]) == 0
+    assert (
+        test.main([arguments[0], str(tmp_path / 'run/iter_8.pth'), '--work-dir', str(tmp_path / 'test'), *split]) == 0
+    )
 
     (path,) = (tmp_path / 'test').glob('*/*.json')
     assert json.loads(path.read_text())['accuracy/top1'] == pytest.approx(validation[-1]['accuracy/top1'])

@@ -123,7 +123,7 @@ class TestBuildModel:
         weights = {name: torch.full_like(value, 2) for name, value in ToyClassifier().state_dict().items()}
         torch.save({'state_dict': weights}, tmp_path / 'w.pth')
         monkeypatch.setattr(
-            'kd_plugins.build.get_config',
+            'kd_plugins.build.model.get_config',
             lambda path, pretrained: ConfigDict(model=dict(type='ToyClassifier'), model_path=str(tmp_path / 'w.pth')),
         )
         model, loaded = build_model(dict(cfg_path=RESNET18, pretrained=True), 'here')
@@ -172,7 +172,7 @@ class TestBuildModel:
             asked.append(pretrained)
             return mmengine.hub.get_config(path, pretrained=False)
 
-        monkeypatch.setattr('kd_plugins.build.get_config', get_config)
+        monkeypatch.setattr('kd_plugins.build.model.get_config', get_config)
         build_model(dict(cfg_path=RESNET18), 'here')
         assert asked == [False]
 

@@ -1,0 +1,120 @@
+"""From what a config says of a student or a teacher to a model."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from kd_plugins.build.names import explain_unknown_type, user_scope
+from kd_plugins.checkpoint import load_strictly
+from kd_plugins.errors import Fault, UserError, join_path
+
+
+def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple[BaseModel, bool]:
+    """Build a student or a teacher.
+
+    Args:
+        config: A model; or the config of one; or ``dict(cfg_path='mmpretrain::…', pretrained=…)``, where further keys
+            are merged into the model of the named config.
+        where: Key path of ``config``.
+        data_preprocessor: Replaces the model's own where given.
+
+    Returns:
+        The model, and whether pretrained weights were loaded into it.
+
+    Raises:
+        UserError: The config does not describe a whole model.
+    """
+    if isinstance(config, nn.Module):
+        return _require_base_model(config, where), False
+    scope, config, pretrained = resolve_model_config(config, where)
+    if data_preprocessor is not None:
+        config.data_preprocessor = data_preprocessor
+    with DefaultScope.overwrite_default_scope(scope), MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
+        try:
+            model = registry.build(config)
+        except KeyError as error:
+            raise explain_unknown_type(error, where, config) from error
+    model = _require_base_model(model, where)
+    if pretrained:
+        load_strictly(model, pretrained, join_path(where, 'pretrained'))
+        model._is_init = True
+    return model, bool(pretrained)
+
+
+def resolve_model_config(config: Any, where: str) -> tuple[str, ConfigDict, str | None]:
+    """From what a config says of a student or a teacher to the config of that model alone.
+
+    Args:
+        config: As for :func:`build_model`, but not a model.
+        where: Key path of ``config``.
+
+    Returns:
+        The scope in which the model is built, its config, and the address of pretrained weights or None.
+
+    Raises:
+        UserError: It does not describe a model.
+    """
+    if not isinstance(config, Mapping):
+        raise UserError(
+            Fault(where, 'a model, the config of one, or dict(cfg_path=…)', repr(config), "write dict(type='…', …)")
+        )
+    config = ConfigDict(config)
+    scope = config.pop('_scope_', None) or user_scope()
+    pretrained = None
+    if 'cfg_path' in config:
+        scope, config, pretrained = _resolve_cfg_path(config, where)
+    if 'type' not in config:
+        raise UserError(
+            Fault(where, 'the key type or cfg_path', ', '.join(config) or 'an empty dict', 'name the model')
+        )
+    return scope, config, pretrained
+
+
+def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, str | None]:
+    """``dict(cfg_path=…)`` -> the scope, the model's config, and the address of pretrained weights or None."""
+    cfg_path = config.pop('cfg_path')
+    pretrained = config.pop('pretrained', False)
+    package = str(cfg_path).partition('::')[0]
+    where = join_path(where, 'cfg_path')
+    if '::' not in str(cfg_path) or importlib.util.find_spec(package) is None:
+        raise UserError(
+            Fault(
+                where,
+                "'package::path/of/config.py' of an installed package",
+                repr(cfg_path),
+                "write for instance 'mmpretrain::resnet/resnet50_8xb32_in1k.py'",
+            )
+        )
+    try:
+        library = get_config(cfg_path, pretrained=bool(pretrained))
+    except (FileNotFoundError, AssertionError) as error:
+        raise UserError(
+            Fault(where, f'a config that {package} ships', repr(cfg_path), f'look in {package}/.mim/configs ({error})')
+        ) from error
+    if 'data_preprocessor' in library:
+        library.model.setdefault('data_preprocessor', library.data_preprocessor)
+    model = Config(dict(model=library.model))
+    model.merge_from_dict({'model': dict(config)})
+    return package, model.model, library.get('model_path')
+
+
+def _require_base_model(model: Any, where: str) -> BaseModel:
+    if not isinstance(model, BaseModel):
+        raise UserError(
+            Fault(
+                where,
+                'a whole mmengine model (BaseModel)',
+                f'a {type(model).__name__}',
+                'give the model with its head and loss, not a part of it',
+            )
+        )
+    return model
