@@ -1,5 +1,4 @@
-# Purpose: the student of the pair that trains in seconds, three plain convolutions on 100 of the training digits, without a
-# teacher
+# Purpose: the student of the pair that trains in seconds, three convolutions on 100 training digits, no teacher
 # Needs: nothing
 # Launch: python tools/train.py configs/quickstart/student_cnn_digits.py
 # Result: not measured

@@ -1,4 +1,4 @@
-# Purpose: the quickstart's student without a teacher: a ResNet-18 on 300 of the training digits
+# Purpose: the quickstart's student without a teacher: a ResNet-18 on 100 of the training digits
 # Needs: nothing
 # Launch: python tools/train.py configs/quickstart/student_resnet18_digits.py
 # Result: not measured
@@ -6,10 +6,10 @@ _base_ = ['../_base_/digits_32x32.py', 'mmpretrain::_base_/models/resnet18.py']
 
 model = dict(head=dict(num_classes=10, topk=(1,)))
 
-train_dataloader = dict(dataset=dict(num_images=300))
+train_dataloader = dict(batch_size=25, dataset=dict(num_images=100))
 
-max_epochs = 16
-train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
+max_epochs = 40
+train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=8)
 warmup_epochs = 0.3 * max_epochs
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05, fused=True))
 # one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only

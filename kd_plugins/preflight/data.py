@@ -20,23 +20,21 @@ def data_faults(config: Any, loaders: tuple[str, ...] = LOADERS) -> list[Fault]:
     Returns:
         A fault per missing folder.
     """
-    faults: dict[Path, Fault] = {}
+    missing: dict[Path, tuple[Any, list[str]]] = {}
     for loader in loaders:
         for where, dataset in _datasets(config.get(loader), loader):
-            if dataset.get('download') is True:
-                continue
-            for folder in _folders(dataset):
+            for folder in [] if dataset.get('download') is True else _folders(dataset):
                 if not folder.is_dir():
-                    faults.setdefault(
-                        folder,
-                        Fault(
-                            f'{where}.data_root',
-                            f'the folder of the {dataset.get("type")} data',
-                            f'{folder}, which does not exist',
-                            f'put the data there, or give its place: --cfg-options {where}.data_root=…',
-                        ),
-                    )
-    return list(faults.values())
+                    missing.setdefault(folder, (dataset.get('type'), []))[1].append(f'{where}.data_root')
+    return [
+        Fault(
+            keys[0],
+            f'the folder of the {kind} data',
+            f'{folder}, which does not exist',
+            f'put the data there, or give its place: --cfg-options {" ".join(f"{key}=DIR" for key in keys)}',
+        )
+        for folder, (kind, keys) in missing.items()
+    ]
 
 
 def _datasets(node: Any, where: str) -> list[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,82 @@
+"""From a config file to the config that runs."""
+
+import argparse
+
+import pytest
+
+from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
+from kd_plugins.errors import UserError
+
+MINIMAL = "model = dict(type='SingleTeacherDistill')\n"
+
+
+def write(tmp_path, text):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    return path
+
+
+def test_bare_names_of_ours_get_their_scope(tmp_path):
+    text = MINIMAL + (
+        "default_scope = 'mmpretrain'\n"
+        "val_cfg = dict(type='SingleTeacherDistillValLoop')\n"
+        "custom_hooks = [dict(type='StopDistillHook', stop_epoch=1), dict(type='EMAHook')]\n"
+        "train_dataloader = dict(dataset=dict(type='Digits'), sampler=dict(type='DefaultSampler'))\n"
+    )
+    config = load_config(write(tmp_path, text))
+    assert config.model.type == 'kd_plugins.SingleTeacherDistill'
+    assert config.val_cfg.type == 'kd_plugins.SingleTeacherDistillValLoop'
+    assert [hook.type for hook in config.custom_hooks] == ['kd_plugins.StopDistillHook', 'EMAHook']
+    assert config.train_dataloader.dataset.type == 'kd_plugins.Digits'
+    assert config.train_dataloader.sampler.type == 'DefaultSampler'
+
+
+def test_a_scope_of_the_users_own_is_left_alone(tmp_path):
+    config = load_config(write(tmp_path, "model = dict(_scope_='mmrazor', type='SingleTeacherDistill')\n"))
+    assert config.model.type == 'SingleTeacherDistill'
+
+
+def test_options_change_the_config(tmp_path):
+    config = load_config(write(tmp_path, MINIMAL + 'train_cfg = dict(max_epochs=1)\n'), {'train_cfg.max_epochs': 3})
+    assert config.train_cfg.max_epochs == 3
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('model = dict(', 'yntax'),
+        ('model = dict(type=undefined_name)', 'undefined_name'),
+        ("_base_ = './missing.py'\n" + MINIMAL, 'missing.py'),
+        ('optim_wrapper = dict()', 'define the model'),
+        ("model = 'ResNet'", "'ResNet'"),
+    ],
+)
+def test_file_that_is_no_config(tmp_path, text, said):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert said in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_option_that_does_not_fit(tmp_path):
+    with pytest.raises(UserError, match='--cfg-options'):
+        load_config(write(tmp_path, MINIMAL + 'hooks = [1]\n'), {'hooks.5': 2})
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'text', 'work_dir'),
+    [
+        ([], '', 'work_dirs/config'),
+        ([], "work_dir = 'mine'\n", 'mine'),
+        (['--work-dir', 'given'], "work_dir = 'mine'\n", 'given'),
+    ],
+)
+def test_work_dir(tmp_path, arguments, text, work_dir):
+    path = write(tmp_path, MINIMAL + text)
+    parser = argparse.ArgumentParser()
+    add_config_arguments(parser)
+    config = load_config(path)
+    apply_arguments(config, parser.parse_args([str(path), *arguments]))
+    assert config.work_dir == work_dir
+    assert config.launcher == 'none'
