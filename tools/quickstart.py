@@ -21,16 +21,16 @@ WORK_DIR = Path('work_dirs') / 'quickstart'
 # the rows of the table, in the order of training: name and config
 PAIRS = {
     'resnet': (
-        ('teacher: ResNet-50', 'teacher_resnet50_digits'),
-        ('student alone: ResNet-18, same epochs', 'student_resnet18_digits'),
-        ('student alone: ResNet-18, same compute', 'student_resnet18_digits_same_compute'),
-        ('distilled: ResNet-18 (FitNets and KD)', 'fitnets_resnet50_resnet18_digits'),
+        ('teacher ResNet-50', 'teacher_resnet50_digits'),
+        ('ResNet-18 alone, same epochs', 'student_resnet18_digits'),
+        ('ResNet-18 alone, same compute', 'student_resnet18_digits_same_compute'),
+        ('ResNet-18 distilled', 'fitnets_resnet50_resnet18_digits'),
     ),
     'vgg': (
-        ('teacher: VGG-like CNN', 'teacher_vgg_digits'),
-        ('student alone: small CNN, same iterations', 'student_cnn_digits'),
-        ('student alone: small CNN, same compute', 'student_cnn_digits_same_compute'),
-        ('distilled: small CNN (KD)', 'kd_vgg_cnn_digits'),
+        ('teacher VGG-like CNN', 'teacher_vgg_digits'),
+        ('small CNN alone, same epochs', 'student_cnn_digits'),
+        ('small CNN alone, same compute', 'student_cnn_digits_same_compute'),
+        ('small CNN distilled', 'kd_vgg_cnn_digits'),
     ),
 }
 

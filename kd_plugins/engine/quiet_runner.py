@@ -19,12 +19,18 @@ class QuietRunner(Runner):
         if Console(stderr=True).is_terminal:
             for handler in console_handlers(logger):
                 handler.setLevel(max(handler.level, logging.WARNING))
+                handler.addFilter(_concerns_the_user)
         return logger
 
 
 def build_runner(config: Any) -> Runner:
     """Build the runner of a config: its own ``runner_type``, or a :class:`QuietRunner`."""
     return RUNNERS.build(config) if 'runner_type' in config else QuietRunner.from_cfg(config)
+
+
+def _concerns_the_user(record: logging.LogRecord) -> bool:
+    """Whether a warning is more than mmengine's note on functions that mmengine itself still calls."""
+    return 'will be deprecated in future' not in record.getMessage()
 
 
 def console_handlers(logger: logging.Logger) -> list[logging.StreamHandler]:

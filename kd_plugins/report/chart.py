@@ -36,7 +36,7 @@ def draw_chart(rows: Sequence[Row], path: str | Path, title: str) -> None:
     losses.set(xlabel='iteration', ylabel='loss', yscale='log', title=f'Losses: {rows[-1].name}')
     for axes in (accuracy, losses):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize='small')
+        axes.legend(fontsize='small', loc='lower right' if axes is accuracy else 'upper right')
     figure.savefig(path, dpi=120)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-HEADINGS = ('model', 'training images', 'epochs', 'parameters', 'top-1 (test), %', 'training, s')
+HEADINGS = ('model', 'images', 'epochs', 'parameters', 'top-1, %', 'seconds')
 
 
 @dataclass(frozen=True)
