@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import Registry
 
 from kd_plugins import registry
+from kd_plugins.build import FALLBACK_SCOPE
 from kd_plugins.errors import Fault, UserError, closest
 
 OWN_REGISTRIES = [
@@ -25,7 +26,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         options: Values by dotted key.
 
     Returns:
-        The config, with types of ours written as ``kd_plugins.X``.
+        The config, with types of ours written as ``kd_plugins.X``, and in mmpretrain's scope unless it names another.
 
     Raises:
         UserError: The file is not there or cannot be executed, or an option does not fit it.
@@ -48,13 +49,14 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         ) from error
     if not isinstance(config.get('model'), dict):
         raise UserError(Fault('model', 'a dict', repr(config.get('model')), f'define the model in {path}'))
+    config.setdefault('default_scope', FALLBACK_SCOPE)
     qualify_types(config)
     return config
 
 
 def qualify_types(config: Config) -> None:
     """Write ``X`` as ``kd_plugins.X`` wherever the config's own scope has no X and this package has."""
-    scope = config.get('default_scope', 'mmpretrain')
+    scope = config.default_scope
     ours = {}
     for own in OWN_REGISTRIES:
         own.import_from_location()

@@ -138,8 +138,12 @@ def _load_data(runner: Runner) -> None:
         _ = runner.train_loop, runner.val_loop
     except KeyError as error:
         raise explain_unknown_type(error, '', runner.cfg._cfg_dict) from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(Fault('data', 'files of the data set', str(error), 'correct data_root or ann_file')) from error
+    except (OSError, RuntimeError, AssertionError) as error:
+        # how the data sets of OpenMMLab say that files are missing or damaged
+        message = f'{type(error).__name__}: {error}'
+        raise UserError(
+            Fault('data', 'files of the data set', message, 'look at data_root and ann_file of the data loaders')
+        ) from error
 
 
 def _add_hooks(config: Any) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
@@ -35,10 +39,15 @@ def check_training(config: Any) -> None:
         UserError: With what is wrong.
     """
     scope = config.get('default_scope') or FALLBACK_SCOPE
-    faults = type_faults(config, scope) + data_faults(config)
+    faults = [
+        Fault(key, 'the training part of the config', 'none', 'add it, or take over a _base_ that has it')
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper')
+        if config.get(key) is None
+    ]
+    faults += type_faults(config, scope) + data_faults(config)
     if faults:
         raise UserError(*faults)
-    with torch.random.fork_rng(), DefaultScope.overwrite_default_scope(scope), _muted():
+    with _isolated(), DefaultScope.overwrite_default_scope(scope):
         model = build_from_config(config)
         batch = probe_batch(config)
         if batch is not None:
@@ -77,9 +86,10 @@ def build_from_config(config: Any) -> BaseModel:
     Raises:
         UserError: With what is wrong in it.
     """
-    model = config.model.copy()
+    # models complete the configs that they are given
+    model = copy.deepcopy(config.model)
     if config.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', config.data_preprocessor)
+        model.setdefault('data_preprocessor', copy.deepcopy(config.data_preprocessor))
     try:
         return build_component(MMENGINE_MODELS, model, 'model')
     except KeyError as error:
@@ -87,14 +97,18 @@ def build_from_config(config: Any) -> BaseModel:
 
 
 @contextmanager
-def _muted() -> Iterator[None]:
-    """Keep the log for the run itself, which builds the same model again."""
-    before = logging.root.manager.disable
+def _isolated() -> Iterator[None]:
+    """Keep random states as they are, and the log for the run itself, which builds the same model again."""
+    states = random.getstate(), np.random.get_state()
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with torch.random.fork_rng():
+            yield
     finally:
-        logging.disable(before)
+        logging.disable(disabled)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 @torch.no_grad()
@@ -105,3 +119,11 @@ def _try_step(model: BaseModel, batch: dict[str, Any]) -> None:
         model(**data, mode='loss')
     except UserError as error:
         raise error.within('model') from error
+    except Exception as error:
+        # the made-up batch may be what is wrong: only the real one can tell
+        logging.disable(logging.NOTSET)
+        print_log(
+            f'preflight: a made-up batch did not run through the model ({type(error).__name__}: {error})',
+            logger='current',
+            level=logging.WARNING,
+        )

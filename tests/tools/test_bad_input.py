@@ -90,6 +90,14 @@ def test_unknown_type(capsys, tmp_path, teacher_checkpoint, option, where, close
     assert f"did you mean '{closest}'" in message or f"or '{closest}'" in message or closest in message
 
 
+def test_config_without_training(capsys, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(f'_base_ = {str(KD)!r}\ntrain_dataloader = None\noptim_wrapper = None\n')
+    message = refused(capsys, [config], tmp_path / 'run')
+    assert 'error: train_dataloader' in message
+    assert 'error: optim_wrapper' in message
+
+
 def test_unknown_key(capsys, tmp_path, teacher_checkpoint):
     message = refused_options(
         capsys, tmp_path, f'model.teacher_ckpt={teacher_checkpoint}', 'model.teacher_trainabel=True'

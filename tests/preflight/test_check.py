@@ -1,0 +1,55 @@
+"""check_training refuses what cannot run, leaves no trace, and does not refuse what it cannot judge."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kd_plugins.engine.config import load_config
+from kd_plugins.errors import UserError
+from kd_plugins.preflight import check, check_training
+
+STUDENT = Path(__file__).parents[2] / 'configs/quickstart/student_cnn_digits.py'
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = load_config(STUDENT)
+    config.work_dir = str(tmp_path)
+    return config
+
+
+def test_a_good_config_passes_without_a_trace(config, tmp_path, capsys):
+    before = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    written = config.pretty_text
+
+    check_training(config)
+
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert np.random.get_state()[1].tolist() == before[2]
+    assert config.pretty_text == written
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ''
+
+
+def test_a_batch_that_the_model_cannot_take_is_no_refusal(config, monkeypatch):
+    said = []
+    monkeypatch.setattr(check, 'print_log', lambda message, **_: said.append(message))
+    config.model.head.in_channels = 77  # the classifier gets 128
+
+    check_training(config)
+
+    assert len(said) == 1
+    assert said[0].startswith('preflight: a made-up batch did not run through the model (RuntimeError')
+
+
+def test_all_that_is_missing_is_said_at_once(config):
+    config.train_cfg = None
+    config.optim_wrapper = None
+    config.custom_hooks = [dict(type='EMAHok')]
+    with pytest.raises(UserError) as error:
+        check_training(config)
+    assert [fault.where for fault in error.value.faults] == ['train_cfg', 'optim_wrapper', 'custom_hooks.0.type']

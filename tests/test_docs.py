@@ -1,0 +1,61 @@
+"""The examples in the documentation run."""
+
+import doctest
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from kd_plugins.registry import MODELS, TASK_UTILS
+
+REPOSITORY = Path(__file__).parents[1]
+EXTENDING = (REPOSITORY / 'docs' / 'extending.md').read_text()
+
+
+@pytest.mark.parametrize(
+    'module',
+    [
+        'kd_plugins.losses.l2_loss',
+        'kd_plugins.losses.kl_divergence',
+        'kd_plugins.connectors.conv_module_connector',
+        'kd_plugins.recorders.module_outputs',
+    ],
+)
+def test_examples_of_the_docstrings(module):
+    names = {'torch': torch, 'nn': nn}
+    outcome = doctest.testmod(importlib.import_module(module), extraglobs=names)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+def test_components_of_the_guide():
+    blocks = [block for block in re.findall(r'```python\n(.*?)```', EXTENDING, re.S) if 'class ' in block]
+    assert len(blocks) == 3
+    names: dict = {}
+    try:
+        for block in blocks:
+            exec(block, names)
+        loss, connector = names['CosineLoss'](loss_weight=2.0), names['LinearConnector'](4, 6)
+        feature = torch.rand(3, 6)
+        assert loss(feature, 5 * feature).item() == pytest.approx(0, abs=1e-6)
+        assert loss(feature, -feature).item() == pytest.approx(4)
+        assert connector(torch.rand(3, 4)).shape == (3, 6)
+
+        recorder = TASK_UTILS.build(dict(type='ModuleOutputMeans', source='0', _scope_='kd_plugins'))
+        model = nn.Sequential(nn.Conv2d(3, 5, 1))
+        recorder.attach(model)
+        with recorder:
+            output = model(torch.rand(2, 3, 4, 4))
+        assert torch.equal(recorder.pop()[0], output.mean(dim=(2, 3)))
+    finally:
+        for registry, name in ((MODELS, 'CosineLoss'), (MODELS, 'LinearConnector'), (TASK_UTILS, 'ModuleOutputMeans')):
+            registry.module_dict.pop(name, None)
+
+
+def test_files_that_the_readme_links_exist():
+    links = re.findall(r'\]\(([^)#:]+)\)', (REPOSITORY / 'README.md').read_text())
+    assert links
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []
