@@ -14,7 +14,7 @@ from kd_plugins.engine.distributed import prepare_distributed
 from kd_plugins.engine.quiet_runner import build_runner
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import check_checkpoint, check_training, data_faults
+from kd_plugins.preflight import check_testing, check_training
 
 LOADER_DEFAULTS = dict(persistent_workers=True, collate_fn=dict(type='default_collate'))
 
@@ -73,11 +73,8 @@ def test(config: Any) -> dict[str, float]:
     _complete_loaders(config)
     prepare_distributed(config)
     with work_dir_of_run(config.work_dir):
-        faults = data_faults(config, ('test_dataloader',))
-        if faults:
-            raise UserError(*faults)
+        check_testing(config)
         runner = _build_runner(config)
-        check_checkpoint(getattr(runner.model, 'module', runner.model), config.load_from, 'CHECKPOINT')
     return runner.test()
 
 

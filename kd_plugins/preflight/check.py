@@ -61,6 +61,23 @@ def check_training(config: Any) -> None:
         read_checkpoint(path, 'load_from')
 
 
+def check_testing(config: Any) -> None:
+    """Refuse a testing config that cannot run, or a checkpoint in ``config.load_from`` that is not of its model.
+
+    Args:
+        config: The whole config.
+
+    Raises:
+        UserError: With what is wrong.
+    """
+    scope = config.get('default_scope') or FALLBACK_SCOPE
+    faults = type_faults(config, scope) + data_faults(config, ('test_dataloader',))
+    if faults:
+        raise UserError(*faults)
+    with _isolated(), DefaultScope.overwrite_default_scope(scope):
+        check_checkpoint(build_from_config(config), config.load_from, 'CHECKPOINT')
+
+
 def check_checkpoint(model: nn.Module, path: str, where: str) -> None:
     """Refuse a checkpoint that is not one of ``model``; the model's weights are overwritten.
 
