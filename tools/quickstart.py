@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--seed', type=int, default=0, help='seed of all random numbers')
     arguments = parser.parse_args(argv)
 
-    console = Console()
+    # a pipe has no width of its own, and 80 columns are too few for the table
+    console = Console(width=None if sys.stdout.isatty() else 100)
     rows = []
     for index, (name, stem) in enumerate(PAIRS[arguments.pair], start=1):
         console.print(f'[{index}/{len(PAIRS[arguments.pair])}] {name}  (configs/quickstart/{stem}.py)', markup=False)
