@@ -152,8 +152,7 @@ def allow_mmengine_checkpoints() -> None:
             (_method_in_checkpoint, 'builtins.getattr'),
             np.ndarray,
             np.dtype,
-            type(np.dtype('float64')),
-            type(np.dtype('int64')),
+            *{type(np.dtype(code)) for code in np.typecodes['AllInteger'] + np.typecodes['AllFloat'] + '?'},
             (_reconstruct_array, 'numpy._core.multiarray._reconstruct'),
             (_reconstruct_array, 'numpy.core.multiarray._reconstruct'),
             (_reconstruct_scalar, 'numpy._core.multiarray.scalar'),
@@ -164,7 +163,8 @@ def allow_mmengine_checkpoints() -> None:
 def guard_downloads() -> None:
     """Make mmengine load what it downloads weights-only, as it loads local files.
 
-    Its loader of ``http(s)://`` addresses, which ``init_cfg`` and ``load_from`` use, would unpickle anything.
+    Its loader of ``http(s)://`` addresses, which ``init_cfg`` and ``load_from`` use, would unpickle anything. The
+    schemes of model zoos (``torchvision://``, ``open-mmlab://``) are mmengine's own still.
     """
     CheckpointLoader.register_scheme(('http://', 'https://'), loader=_load_from_http, force=True)
 

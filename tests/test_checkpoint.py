@@ -246,3 +246,12 @@ class TestAllowList:
         allowed = torch.serialization.get_safe_globals()
         assert getattr not in allowed
         assert not {eval, exec, open, __import__} & {entry for entry in allowed if callable(entry)}
+
+
+@pytest.mark.parametrize('dtype', ['float64', 'float32', 'float16', 'int64', 'int32', 'uint8', 'bool'])
+def test_numbers_of_numpy_load(dtype, tmp_path):
+    content = {'scalar': np.dtype(dtype).type(1), 'array': np.ones(3, dtype)}
+    torch.save(content, tmp_path / 'a.pth')
+    loaded = read_checkpoint(tmp_path / 'a.pth', 'here')
+    assert loaded['scalar'] == content['scalar']
+    assert loaded['array'].tolist() == content['array'].tolist()

@@ -44,6 +44,11 @@ def test_components_of_the_guide():
         assert loss(feature, -feature).item() == pytest.approx(4)
         assert connector(torch.rand(3, 4)).shape == (3, 6)
 
+        (config,) = re.findall(r'```python\n(distiller = .*?)```', EXTENDING, re.S)
+        exec(config, names)
+        distiller = MODELS.build({**names['distiller'], '_scope_': 'kd_plugins'})
+        assert [spec.name for spec in distiller.specs] == ['loss_cos']
+
         recorder = TASK_UTILS.build(dict(type='ModuleOutputMeans', source='0', _scope_='kd_plugins'))
         model = nn.Sequential(nn.Conv2d(3, 5, 1))
         recorder.attach(model)

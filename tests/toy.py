@@ -116,6 +116,15 @@ def distiller_config() -> dict[str, Any]:
     return copy.deepcopy(DISTILLER)
 
 
+def logits_only() -> dict[str, Any]:
+    """A distiller that compares the logits, which needs no connector."""
+    config = distiller_config()
+    for key in ('connectors', 'student_recorders', 'teacher_recorders', 'distill_losses', 'loss_forward_mappings'):
+        for name in ('feature', 'loss_feature', 'widen'):
+            config[key].pop(name, None)
+    return config
+
+
 def algorithm_config(**changes: Any) -> dict[str, Any]:
     """Arguments of SingleTeacherDistill for the toy pair."""
     return {

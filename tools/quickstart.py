@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kd_plugins.engine.command_line import command
 from kd_plugins.engine.config import load_config
-from kd_plugins.engine.launch import prepare_training
+from kd_plugins.engine.launch import prepare_training, run_training
 from kd_plugins.report import Row, draw_chart, markdown_table, terminal_table
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'quickstart'
@@ -62,7 +62,7 @@ def run(name: str, stem: str, seed: int) -> Row:
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='kd_plugins.ProgressHook', title=name)]
     runner = prepare_training(config)
     start = time.perf_counter()
-    runner.train()
+    run_training(runner)
     seconds = time.perf_counter() - start
     accuracy = runner.test()['accuracy/top1']
     images = len(runner.train_dataloader.dataset)

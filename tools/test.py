@@ -2,6 +2,8 @@
 
 import sys
 
+from mmengine.dist import is_main_process
+
 from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.engine.launch import test
@@ -18,7 +20,10 @@ def main(argv: list[str] | None = None) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
     apply_arguments(config, arguments)
     config.load_from = arguments.checkpoint
-    test(config)
+    metrics = test(config)
+    if is_main_process():
+        for name, value in metrics.items():
+            print(f'{name}: {value:.4f}')
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ max_epochs = 20
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 warmup_epochs = 0.3 * max_epochs
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05, fused=True))
-# one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only
+# one cycle
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=warmup_epochs, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),

@@ -16,7 +16,7 @@ train_dataloader = dict(sampler=dict(type='InfiniteSampler', shuffle=True))
 max_iters = 1200
 train_cfg = dict(by_epoch=False, max_iters=max_iters, val_interval=300)
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05, fused=True))
-# one cycle; mmengine's OneCycleLR would put an object into the checkpoint that torch does not load weights-only
+# one cycle
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.04, end=0.3 * max_iters, by_epoch=False),
     dict(type='CosineAnnealingLR', begin=0.3 * max_iters, end=max_iters, by_epoch=False),

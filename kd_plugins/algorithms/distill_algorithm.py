@@ -20,8 +20,8 @@ class DistillAlgorithm(BaseModel):
     the algorithm.
 
     Args:
-        architecture: The student: the config of a model, ``dict(cfg_path='mmpretrain::…')``, or a model. As with every
-            mmengine model, the Runner initialises its weights unless its ``init_weights`` has been called before.
+        architecture: The student: the config of a model, ``dict(cfg_path='mmpretrain::…')``, or a model, which keeps
+            its weights.
         data_preprocessor: Preprocessing of both models; the student's own by default. A dict without ``type``, as
             OpenMMLab's data configs have it, is completed by the student's library.
         init_cfg: Initialisation of mmengine.
@@ -40,6 +40,8 @@ class DistillAlgorithm(BaseModel):
         module_inplace: bool = False,
     ) -> None:
         student, _ = build_model(architecture, 'architecture', data_preprocessor)
+        if isinstance(architecture, nn.Module):
+            student._is_init = True
         if data_preprocessor is None or not isinstance(architecture, nn.Module):
             data_preprocessor = student.data_preprocessor
         elif isinstance(data_preprocessor, Mapping):

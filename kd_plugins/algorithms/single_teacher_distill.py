@@ -65,7 +65,7 @@ class SingleTeacherDistill(DistillAlgorithm):
             forbid_inplace(model)
         if teacher_trainable:
             self._modules['teacher'] = model
-            if teacher_ckpt:
+            if teacher_ckpt or isinstance(teacher, nn.Module):
                 model._is_init = True  # mmengine initialises the weights of children that lack it
         else:
             self.frozen_teacher = FrozenTeacher(model)

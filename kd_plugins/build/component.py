@@ -43,6 +43,12 @@ def build_component(registry: Registry, config: Any, where: str, **defaults: Any
         return component(**arguments)
     except UserError as error:
         raise error.within(where) from error
+    except (AssertionError, KeyError) as error:
+        # how mmcv's and mmengine's own parts refuse an argument
+        message = f'{type(error).__name__}: {" ".join(map(str, error.args))}'
+        raise UserError(
+            Fault(where, f'arguments that {_name(component)} takes', message, 'correct the value that it names')
+        ) from error
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
@@ -53,7 +59,7 @@ def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any],
     """
     parameters, open_ended = _parameters(component)
     names = [parameter.name for parameter in parameters]
-    name = getattr(component, '__name__', repr(component))
+    name = _name(component)
     faults = [
         Fault(join_path(where, key), f'an argument of {name}', repr(key), closest(key, names))
         for key in arguments
@@ -69,6 +75,20 @@ def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any],
 
 
 def _find(registry: Registry, name: str, scope: str | None, where: str) -> Callable[..., Any]:
+    try:
+        return _look_up(registry, name, scope, where)
+    except ImportError as error:
+        raise UserError(
+            Fault(
+                where,
+                'a type of a library that can be imported',
+                f'{name!r} in the scope {scope or name.partition(".")[0]!r} ({" ".join(str(error).split())[:120]})',
+                "MMRazor's distillation types are here under kd_plugins: write that scope, or none",
+            )
+        ) from error
+
+
+def _look_up(registry: Registry, name: str, scope: str | None, where: str) -> Callable[..., Any]:
     found = registry.get(name)
     with registry.switch_scope_and_registry(scope or user_scope()) as users:
         found = found or users.get(name)
@@ -76,6 +96,10 @@ def _find(registry: Registry, name: str, scope: str | None, where: str) -> Calla
             names = registered_names(registry.name, users.scope)
             raise UserError(Fault(where, f'a registered {registry.name}', repr(name), closest(name, names)))
     return found
+
+
+def _name(component: Callable[..., Any]) -> str:
+    return getattr(component, '__name__', repr(component))
 
 
 def _parameters(component: Callable[..., Any]) -> tuple[list[inspect.Parameter], bool]:

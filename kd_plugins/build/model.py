@@ -43,6 +43,12 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
             model = registry.build(config)
         except KeyError as error:
             raise explain_unknown_type(error, where, config) from error
+        except TypeError as error:
+            if 'argument' not in str(error):
+                raise
+            raise UserError(
+                Fault(where, 'arguments that the parts of the model take', str(error), 'correct the key')
+            ) from error
     model = _require_base_model(model, where)
     if pretrained:
         load_strictly(model, pretrained, join_path(where, 'pretrained'))
@@ -100,6 +106,15 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
         raise UserError(
             Fault(where, f'a config that {package} ships', repr(cfg_path), f'look in {package}/.mim/configs ({error})')
         ) from error
+    if pretrained and 'model_path' not in library:
+        raise UserError(
+            Fault(
+                join_path(where.rpartition('.')[0], 'pretrained'),
+                f'a config whose weights {package} lists',
+                repr(cfg_path),
+                'set pretrained=False, and give a checkpoint for a teacher',
+            )
+        )
     if 'data_preprocessor' in library:
         library.model.setdefault('data_preprocessor', library.data_preprocessor)
     model = Config(dict(model=library.model))

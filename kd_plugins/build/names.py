@@ -16,10 +16,10 @@ FALLBACK_SCOPE = 'mmpretrain'
 
 def user_scope() -> str:
     """The scope in which students and teachers are looked up: the config's, or mmpretrain where that is our own."""
-    current = DefaultScope.get_current_instance()
-    if current is None or current.scope_name in (SCOPE, 'mmrazor', 'mmengine'):
-        return FALLBACK_SCOPE
-    return current.scope_name
+    # a _scope_ in the config of the algorithm lies over the config's own
+    scopes = [scope.scope_name for scope in DefaultScope._instance_dict.values()]
+    theirs = [name for name in scopes if name not in (SCOPE, 'mmrazor', 'mmengine')]
+    return theirs[-1] if theirs else FALLBACK_SCOPE
 
 
 def registered_names(kind: str, scope: str) -> set[str]:

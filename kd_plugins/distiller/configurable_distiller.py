@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from kd_plugins.build import build_component
-from kd_plugins.distiller.spec import LossSpec, RecordSpec, parse_mappings
+from kd_plugins.distiller.spec import LossSpec, RecordSpec, parse_mappings, unused_faults
 from kd_plugins.errors import Fault, UserError, join_path
 from kd_plugins.recorders import RecorderSet
 from kd_plugins.registry import MODELS
@@ -46,17 +47,32 @@ class ConfigurableDistiller(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.student_recorders = RecorderSet(student_recorders, 'student_recorders')
-        self.teacher_recorders = RecorderSet(teacher_recorders, 'teacher_recorders')
-        self.connectors = nn.ModuleDict(
-            {name: _build_connector(config, f'connectors.{name}') for name, config in (connectors or {}).items()}
+        faults = _not_dicts(
+            student_recorders=student_recorders,
+            teacher_recorders=teacher_recorders,
+            connectors=connectors,
+            distill_losses=distill_losses,
+            loss_forward_mappings=loss_forward_mappings,
         )
-        self.distill_losses = nn.ModuleDict(
-            {
-                name: build_component(MODELS, config, f'distill_losses.{name}')
-                for name, config in (distill_losses or {}).items()
-            }
-        )
+        if faults:
+            raise UserError(*faults)
+
+        def build(builder: Callable[..., Any], configs: Any, where: str) -> Any:
+            try:
+                return builder(configs, where)
+            except UserError as error:
+                faults.extend(error.faults)
+
+        self.student_recorders: RecorderSet = build(RecorderSet, student_recorders, 'student_recorders')
+        self.teacher_recorders: RecorderSet = build(RecorderSet, teacher_recorders, 'teacher_recorders')
+        self.connectors = nn.ModuleDict()
+        for name, config in (connectors or {}).items():
+            self.connectors[name] = build(_build_connector, config, f'connectors.{name}')
+        self.distill_losses = nn.ModuleDict()
+        for name, config in (distill_losses or {}).items():
+            self.distill_losses[name] = build(partial(build_component, MODELS), config, f'distill_losses.{name}')
+        if faults:
+            raise UserError(*faults)
         self.specs: tuple[LossSpec, ...] = parse_mappings(
             loss_forward_mappings or {},
             self.distill_losses,
@@ -64,6 +80,9 @@ class ConfigurableDistiller(BaseModule):
             self.student_recorders.recorders.keys(),
             self.teacher_recorders.recorders.keys(),
         )
+        faults = unused_faults(self.specs, self.distill_losses.keys(), self.connectors.keys())
+        if faults:
+            raise UserError(*faults)
 
     def prepare_from_student(self, model: nn.Module) -> None:
         """Attach the student's recorders to ``model``."""
@@ -111,6 +130,14 @@ class ConfigurableDistiller(BaseModule):
             except (RuntimeError, TypeError, ValueError) as error:
                 raise _misfit(record, data, where, error) from error
         return data if record.connector_idx is None else data[record.connector_idx]
+
+
+def _not_dicts(**configs: Any) -> list[Fault]:
+    return [
+        Fault(name, 'a dict by name', f'a {type(config).__name__}', 'write dict(…); look for a comma after it')
+        for name, config in configs.items()
+        if config is not None and not isinstance(config, Mapping)
+    ]
 
 
 def _build_connector(config: Any, where: str) -> nn.Module:

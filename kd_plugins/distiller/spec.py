@@ -125,17 +125,52 @@ def parse_mappings(
     return tuple(specs)
 
 
+def unused_faults(specs: Collection[LossSpec], losses: Collection[str], connectors: Collection[str]) -> list[Fault]:
+    """What was declared and would have no effect, or, a connector, one that DistributedDataParallel cannot bear.
+
+    Args:
+        specs: Of :func:`parse_mappings`.
+        losses: Names of the distill losses.
+        connectors: Names of the connectors.
+    """
+    faults = []
+    if not losses:
+        faults.append(Fault('distill_losses', 'at least one loss', 'none', 'without one, nothing is distilled'))
+    fed = {spec.name for spec in specs}
+    for name in losses:
+        where = f'distill_losses.{name}'
+        if name not in fed:
+            advice = f'add loss_forward_mappings.{name}, or remove the loss'
+            faults.append(Fault(where, 'a loss that loss_forward_mappings feeds', 'no mapping for it', advice))
+        if 'loss' not in name:
+            advice = f'mmengine sums only such entries: call it loss_{name}'
+            faults.append(Fault(where, "a name that contains 'loss'", repr(name), advice))
+    used = {record.connector for spec in specs for record in spec.arguments.values()}
+    faults += [
+        Fault(f'connectors.{name}', 'a connector that a mapping names', 'none that does', 'remove or use it')
+        for name in connectors
+        if name not in used
+    ]
+    return faults
+
+
 def _argument_faults(loss: nn.Module, arguments: Mapping[str, Any], where: str) -> list[Fault]:
     parameters = inspect.signature(loss.forward).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    named = {
+        key: parameter
+        for key, parameter in parameters.items()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
     name = type(loss).__name__
     unknown = [
-        Fault(join_path(where, key), f'an argument of {name}.forward', repr(key), closest(key, parameters))
+        Fault(join_path(where, key), f'an argument of {name}.forward', repr(key), closest(key, named))
         for key in arguments
-        if key not in parameters
+        if key not in named and not open_ended
     ]
     missing = [
         Fault(where, f'a record for {key} of {name}', 'none', f'add {key}=dict(recorder=…, from_student=…)')
-        for key, parameter in parameters.items()
+        for key, parameter in named.items()
         if key not in arguments and parameter.default is parameter.empty
     ]
     return unknown + missing

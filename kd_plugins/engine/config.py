@@ -49,7 +49,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         ) from error
     if not isinstance(config.get('model'), dict):
         raise UserError(Fault('model', 'a dict', repr(config.get('model')), f'define the model in {path}'))
-    config.setdefault('default_scope', FALLBACK_SCOPE)
+    config.default_scope = config.get('default_scope') or FALLBACK_SCOPE
     qualify_types(config)
     return config
 

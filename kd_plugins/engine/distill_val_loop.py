@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop, autocast
+from mmengine.runner.loops import _parse_losses
 
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import LOOPS
@@ -54,9 +55,12 @@ class SingleTeacherDistillValLoop(ValLoop):
         self.runner.call_hook('before_val')
         self.runner.call_hook('before_val_epoch')
         self.runner.model.eval()
+        self.val_loss.clear()
         for idx, batch in enumerate(self.dataloader):
             self.run_iter(idx, batch)
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        if self.val_loss:
+            metrics.update(_parse_losses(self.val_loss, 'val'))
         if self.teacher_metrics is None or self.algorithm.teacher_trainable:
             self.teacher_metrics = self._evaluate_teacher()
         metrics.update(self.teacher_metrics)

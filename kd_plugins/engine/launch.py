@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import torch
@@ -11,12 +12,11 @@ from mmengine.runner import Runner
 from kd_plugins.build import explain_unknown_type
 from kd_plugins.engine.config import qualify_types
 from kd_plugins.engine.distributed import prepare_distributed
+from kd_plugins.engine.progress_hook import ProgressHook
 from kd_plugins.engine.quiet_runner import build_runner
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import check_testing, check_training
-
-LOADER_DEFAULTS = dict(persistent_workers=True, collate_fn=dict(type='default_collate'))
 
 
 def train(config: Any) -> Runner:
@@ -32,8 +32,22 @@ def train(config: Any) -> Runner:
         UserError: The config cannot run; nothing is left in the work_dir then.
     """
     runner = prepare_training(config)
-    runner.train()
+    run_training(runner)
     return runner
+
+
+def run_training(runner: Runner) -> None:
+    """Train, and give the terminal back however the training ends.
+
+    Args:
+        runner: Of :func:`prepare_training`.
+    """
+    try:
+        runner.train()
+    finally:
+        for hook in runner.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.after_train(runner)
 
 
 def prepare_training(config: Any) -> Runner:
@@ -43,7 +57,7 @@ def prepare_training(config: Any) -> Runner:
         config: As for :func:`train`.
 
     Returns:
-        The runner, ready for its ``train()``.
+        The runner, for :func:`run_training`.
 
     Raises:
         UserError: The config cannot run; nothing is left in the work_dir then.
@@ -114,7 +128,8 @@ def set_training_options(
                 Fault('--auto-scale-lr', 'auto_scale_lr.base_batch_size in the config', 'none', 'add it to the config')
             )
         config.auto_scale_lr.enable = True
-    randomness = config.get('randomness') or {}
+    randomness = dict(config.get('randomness') or {})
+    randomness.setdefault('seed', None)
     if seed is not None:
         randomness['seed'] = seed
     if deterministic:
@@ -137,6 +152,9 @@ def _load_data(runner: Runner) -> None:
         raise explain_unknown_type(error, '', runner.cfg._cfg_dict) from error
     except (OSError, RuntimeError, AssertionError) as error:
         # how the data sets of OpenMMLab say that files are missing or damaged
+        calls = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if not calls & {'full_init', 'load_data_list'}:
+            raise
         message = f'{type(error).__name__}: {error}'
         raise UserError(
             Fault('data', 'files of the data set', message, 'look at data_root and ann_file of the data loaders')
@@ -145,8 +163,11 @@ def _load_data(runner: Runner) -> None:
 
 def _add_hooks(config: Any) -> None:
     """Add the hooks that every run of ours has, unless the config has them."""
-    hooks = list(config.get('custom_hooks') or [])
-    present = {str(hook.get('type')).rpartition('.')[2] for hook in hooks if isinstance(hook, dict)}
+    hooks = config.get('custom_hooks') or []
+    if not isinstance(hooks, (list, tuple)):
+        return  # preflight says what is wrong with it
+    types = [hook.get('type') if isinstance(hook, dict) else type(hook) for hook in hooks]
+    present = {getattr(kind, '__name__', str(kind).rpartition('.')[2]) for kind in types}
     wanted = ['ProgressHook', 'LogHistoryHook']
     if config.launcher != 'none':
         # each process has BatchNorm statistics of its own images: all validate and save their mean
@@ -160,7 +181,9 @@ def _complete_loaders(config: Any) -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = config.get(name)
         if isinstance(loader, dict):
-            defaults = dict(LOADER_DEFAULTS)
-            if not loader.get('num_workers'):
-                defaults.pop('persistent_workers')
-            config[name] = ConfigDict({**defaults, 'pin_memory': torch.cuda.is_available(), **loader})
+            defaults: dict[str, Any] = dict(pin_memory=torch.cuda.is_available())
+            if loader.get('num_workers'):
+                defaults['persistent_workers'] = True
+            if config.default_scope == 'mmpretrain':
+                defaults['collate_fn'] = dict(type='default_collate')
+            config[name] = ConfigDict({**defaults, **loader})

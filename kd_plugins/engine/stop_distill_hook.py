@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import HOOKS
@@ -32,12 +33,23 @@ class StopDistillHook(Hook):
         self.stop_epoch = stop_epoch
 
     def before_train(self, runner: Any) -> None:
-        """Refuse an algorithm that has nothing to learn without its teacher.
+        """Refuse a training that cannot go on without its teacher.
 
         Raises:
-            UserError: It does not calculate the student's own loss.
+            UserError: The model is no distillation or does not calculate the student's own loss, or the training does
+                not count epochs.
         """
-        if not _algorithm(runner).calculate_student_loss:
+        algorithm = _algorithm(runner)
+        if not hasattr(algorithm, 'distillation_stopped') or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise UserError(
+                Fault(
+                    'custom_hooks: StopDistillHook',
+                    'a distillation that trains by epochs',
+                    f'a {type(algorithm).__name__} in a {type(runner.train_loop).__name__}',
+                    'remove the hook, or set train_cfg=dict(by_epoch=True, …)',
+                )
+            )
+        if not algorithm.calculate_student_loss:
             raise UserError(
                 Fault(
                     'custom_hooks: StopDistillHook',

@@ -29,7 +29,7 @@ def work_dir_of_run(path: str | Path) -> Iterator[Path]:
     if rank_of_speaker():
         yield path
         return
-    first_created = next((part for part in [*reversed(path.parents), path] if not part.exists()), None)
+    created = [part for part in (path, *path.parents) if not part.exists()]
     before = set(path.iterdir()) if path.is_dir() else set()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,16 @@ def work_dir_of_run(path: str | Path) -> Iterator[Path]:
     try:
         yield path
     except UserError:
-        if first_created is not None:
-            shutil.rmtree(first_created, ignore_errors=True)
-        else:
-            for entry in set(path.iterdir()) - before:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        for entry in set(path.iterdir()) - before:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        _remove_while_empty(created)
         raise
+
+
+def _remove_while_empty(folders: list[Path]) -> None:
+    """Remove folders from the innermost outwards, up to the first that another run has put something into."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

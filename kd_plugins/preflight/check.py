@@ -22,6 +22,7 @@ from kd_plugins.build import FALLBACK_SCOPE, build_component, explain_unknown_ty
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.data import data_faults
+from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.probe import probe_batch
 from kd_plugins.preflight.types import type_faults
 
@@ -39,11 +40,7 @@ def check_training(config: Any) -> None:
         UserError: With what is wrong.
     """
     scope = config.get('default_scope') or FALLBACK_SCOPE
-    faults = [
-        Fault(key, 'the training part of the config', 'none', 'add it, or take over a _base_ that has it')
-        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper')
-        if config.get(key) is None
-    ]
+    faults = part_faults(config, 'train') + part_faults(config, 'val')
     faults += type_faults(config, scope) + data_faults(config)
     if faults:
         raise UserError(*faults)
@@ -56,7 +53,7 @@ def check_training(config: Any) -> None:
     if config.get('resume'):
         path = path or find_latest_checkpoint(config.work_dir)
         if path:
-            check_checkpoint(model, path, '--resume')
+            check_checkpoint(model, path, '--resume', resume=True)
     elif path:
         read_checkpoint(path, 'load_from')
 
@@ -71,15 +68,21 @@ def check_testing(config: Any) -> None:
         UserError: With what is wrong.
     """
     scope = config.get('default_scope') or FALLBACK_SCOPE
-    faults = type_faults(config, scope) + data_faults(config, ('test_dataloader',))
+    faults = part_faults(config, 'test') + type_faults(config, scope) + data_faults(config, ('test_dataloader',))
     if faults:
         raise UserError(*faults)
     with _isolated(), DefaultScope.overwrite_default_scope(scope):
         check_checkpoint(build_from_config(config), config.load_from, 'CHECKPOINT')
 
 
-def check_checkpoint(model: nn.Module, path: str, where: str) -> None:
+def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = False) -> None:
     """Refuse a checkpoint that is not one of ``model``; the model's weights are overwritten.
+
+    Args:
+        model: The model.
+        path: The checkpoint.
+        where: The option that named it.
+        resume: Whether a training shall go on from it, which takes more than weights.
 
     Raises:
         UserError: The file cannot be read, or does not fit.
@@ -93,6 +96,16 @@ def check_checkpoint(model: nn.Module, path: str, where: str) -> None:
                 f'a checkpoint of this {type(model).__name__}',
                 f'{path}, with {misfit}',
                 'give a checkpoint of the same config, or another --work-dir to start anew',
+            )
+        )
+    absent = [key for key in ('meta', 'message_hub') if resume and key not in checkpoint]
+    if absent:
+        raise UserError(
+            Fault(
+                where,
+                'a checkpoint of a training',
+                f'{path}, which has no {", ".join(absent)}',
+                'start from weights alone with --cfg-options load_from=PATH',
             )
         )
 
@@ -120,7 +133,7 @@ def _isolated() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             yield
     finally:
         logging.disable(disabled)

@@ -31,7 +31,8 @@ def data_faults(config: Any, loaders: tuple[str, ...] = LOADERS) -> list[Fault]:
             keys[0],
             f'the folder of the {kind} data',
             f'{folder}, which does not exist',
-            f'put the data there, or give its place: --cfg-options {" ".join(f"{key}=DIR" for key in keys)}',
+            f'put the data there, or give its place: --cfg-options {" ".join(f"{key}=DIR" for key in keys)}'
+            ' (where the data set can fetch itself, set download=True)',
         )
         for folder, (kind, keys) in missing.items()
     ]

@@ -45,6 +45,14 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
         A fault per unknown type, with the closest names.
     """
     faults = []
+    constructor = (config.get('optim_wrapper') or {}).get('constructor')
+    if isinstance(constructor, str):
+        root = mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS
+        with root.switch_scope_and_registry(scope) as registry:
+            if registry.get(constructor) is None:
+                advice = closest(constructor, registered_names(root.name, scope))
+                where = 'optim_wrapper.constructor'
+                faults.append(Fault(where, f'a registered {root.name}', repr(constructor), advice))
     for place, root in PLACES.items():
         with root.switch_scope_and_registry(scope) as registry:
             for where, part in _parts(config, place.replace('[]', '.[]').split('.'), ''):

@@ -6,7 +6,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from toy import ToyClassifier, algorithm_config, count_hooks, distiller_config, toy_batch
+from toy import ToyClassifier, algorithm_config, count_hooks, distiller_config, logits_only, toy_batch
 
 from kd_plugins.algorithms import SingleTeacherDistill
 from kd_plugins.errors import UserError
@@ -122,7 +122,7 @@ class TestDistillationStopped:
                 assert not parameter.grad.any()
 
     def test_without_connectors_there_is_nothing_to_add(self):
-        algorithm = make(distiller=dict(type='ConfigurableDistiller'))
+        algorithm = make(distiller=logits_only())
         algorithm.distillation_stopped = True
         assert list(algorithm(**toy_batch(), mode='loss')) == ['student.loss']
 
@@ -307,3 +307,13 @@ def test_a_students_checkpoint_loads_into_the_student_alone():
         name.removeprefix(prefix): value for name, value in algorithm.state_dict().items() if name.startswith(prefix)
     }
     ToyClassifier().load_state_dict(state, strict=True)
+
+
+def test_model_objects_keep_their_weights():
+    student, teacher = ToyClassifier(4), ToyClassifier(6)
+    for model in (student, teacher):
+        torch.nn.init.constant_(model.fc.weight, 7.0)
+    algorithm = make(architecture=student, teacher=teacher, teacher_trainable=True)
+    algorithm.init_weights()
+    assert (student.fc.weight == 7).all()
+    assert (teacher.fc.weight == 7).all()

@@ -204,3 +204,15 @@ class TestUserScope:
     def test_none(self):
         DefaultScope._instance_dict.clear()
         assert user_scope() == 'mmpretrain'
+
+
+def test_a_library_that_cannot_be_imported(monkeypatch):
+    def look_up(*_):
+        raise ImportError('`torch>=1.13` is not installed properly')
+
+    monkeypatch.setattr('kd_plugins.build.component._look_up', look_up)
+    with pytest.raises(UserError, match='write that scope') as caught:
+        build_component(MODELS, dict(type='mmrazor.KLDivergence'), 'losses.kl')
+    (fault,) = caught.value.faults
+    assert fault.where == 'losses.kl.type'
+    assert "'mmrazor.KLDivergence'" in fault.got

@@ -109,6 +109,7 @@ def test_data_idx():
     config = distiller_config()
     for side in ('student_recorders', 'teacher_recorders'):
         config[side]['pooled'] = dict(type='ModuleInputs', source='fc')
+    config['connectors'] = {}
     config['distill_losses'] = dict(loss_pooled=dict(type='L2Loss'))
     config['loss_forward_mappings'] = dict(
         loss_pooled=dict(
@@ -150,6 +151,7 @@ def test_a_wrong_record_idx_says_where_and_how_often():
 def test_shapes_that_do_not_meet_name_the_loss_and_both_shapes():
     config = distiller_config()
     config['loss_forward_mappings']['loss_feature']['s_feature'].pop('connector')
+    config['connectors'] = {}
     with pytest.raises(UserError) as caught:
         make(config).compute_distill_losses()
     message = str(caught.value)
@@ -212,5 +214,62 @@ def test_detach_leaves_both_models_as_they_were():
     assert count_hooks(student) == count_hooks(teacher) == 0
 
 
-def test_a_distiller_of_nothing_has_no_losses():
-    assert make(dict(type='')).compute_distill_losses() == {}
+def test_a_distiller_of_nothing_is_refused():
+    with pytest.raises(UserError, match='distill_losses: expected at least one loss'):
+        make(dict(type=''))
+
+
+def test_what_has_no_effect_is_refused_all_at_once():
+    config = distiller_config()
+    config['distill_losses'].update(loss_idle=dict(type='L2Loss'), kd=dict(type='KLDivergence'))
+    config['loss_forward_mappings']['kd'] = config['loss_forward_mappings']['loss_logits']
+    config['connectors']['idle'] = dict(type='ConvModuleConnector', in_channel=1, out_channel=1)
+    with pytest.raises(UserError) as caught:
+        make(config)
+    assert [(fault.where, fault.expected) for fault in caught.value.faults] == [
+        ('distill_losses.loss_idle', 'a loss that loss_forward_mappings feeds'),
+        ('distill_losses.kd', "a name that contains 'loss'"),
+        ('connectors.idle', 'a connector that a mapping names'),
+    ]
+
+
+def test_faults_of_all_parts_are_said_at_once():
+    config = distiller_config()
+    config['student_recorders']['feature']['type'] = 'ModuleOutput'
+    config['connectors']['widen']['in_chanel'] = 1
+    config['distill_losses']['loss_logits']['tau'] = 0
+    with pytest.raises(UserError) as caught:
+        make(config)
+    assert [fault.where for fault in caught.value.faults] == [
+        'student_recorders.feature.type',
+        'connectors.widen.in_chanel',
+        'distill_losses.loss_logits.tau',
+    ]
+
+
+def test_a_comma_too_many():
+    config = distiller_config()
+    config['distill_losses'] = (config['distill_losses'],)
+    with pytest.raises(UserError, match='distill_losses: expected a dict by name, got a tuple'):
+        make(config)
+
+
+@pytest.mark.parametrize('change', [dict(norm_cfg=dict(type='BNN')), dict(order=('conv', 'act'))])
+def test_an_argument_that_mmcv_refuses(change):
+    config = distiller_config()
+    config['connectors']['widen'].update(change)
+    with pytest.raises(UserError, match=r'connectors\.widen: expected arguments that ConvModuleConnector takes'):
+        make(config)
+
+
+def test_a_loss_with_open_arguments():
+    @MMENGINE_MODELS.register_module(force=True)
+    class OpenLoss(nn.Module):
+        def forward(self, preds, **others):
+            return preds.sum()
+
+    config = distiller_config()
+    config['distill_losses']['loss_logits'] = dict(type='OpenLoss')
+    records = config['loss_forward_mappings']['loss_logits']
+    config['loss_forward_mappings']['loss_logits'] = dict(preds=records['preds_S'], extra=records['preds_T'])
+    assert 'loss_logits' in make(config).compute_distill_losses()

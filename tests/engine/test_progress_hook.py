@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from kd_plugins.engine import ProgressHook, progress_hook
+from kd_plugins.engine.launch import run_training
 
 
 @pytest.fixture
@@ -41,6 +42,23 @@ def test_draws_on_a_terminal(monkeypatch, runner):
     drive(ProgressHook(title='the student'), runner)
     for part in ('the student', '4/4', 'loss 1.250', 'val accuracy/top1 97.50'):
         assert part in screen.getvalue()
+
+
+def test_the_terminal_comes_back_after_an_error(monkeypatch, runner):
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        progress_hook, 'Console', lambda **_: Console(file=screen, force_terminal=True, width=120, height=20)
+    )
+    hook = ProgressHook()
+
+    def train():
+        hook.before_train(runner)
+        raise KeyboardInterrupt
+
+    runner.train, runner.hooks = train, [hook]
+    with pytest.raises(KeyboardInterrupt):
+        run_training(runner)
+    assert screen.getvalue().count('\x1b[?25l') == screen.getvalue().count('\x1b[?25h') == 1  # cursor off and on
 
 
 def test_draws_nothing_in_a_pipe(monkeypatch, runner):

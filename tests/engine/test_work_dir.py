@@ -23,6 +23,16 @@ def test_new_folders_go(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_another_run_uses_meanwhile_stays(tmp_path):
+    other = tmp_path / 'work_dirs' / 'b'
+    run = work_dir_of_run(tmp_path / 'work_dirs' / 'a')
+    run.__enter__()
+    other.mkdir()
+    assert not run.__exit__(UserError, REFUSAL, None)
+    assert other.exists()
+    assert not (tmp_path / 'work_dirs' / 'a').exists()
+
+
 def test_what_was_there_stays(tmp_path):
     (tmp_path / 'epoch_1.pth').write_text('weights')
     with pytest.raises(UserError):

@@ -3,7 +3,7 @@ import logging
 import pytest
 import safetensors.torch
 import torch
-from toy import ToyClassifier, algorithm_config, is_same, snapshot
+from toy import ToyClassifier, algorithm_config, is_same, logits_only, snapshot
 
 from kd_plugins.algorithms import SingleTeacherDistill
 from kd_plugins.errors import UserError
@@ -54,9 +54,7 @@ def test_safetensors(tmp_path, trained):
 
 def test_a_checkpoint_of_a_distillation_is_a_teacher(tmp_path, trained):
     teacher = dict(type='ToyClassifier', channels=4)
-    distilled = SingleTeacherDistill(
-        **algorithm_config(architecture=trained, teacher=teacher, distiller=dict(type='ConfigurableDistiller'))
-    )
+    distilled = SingleTeacherDistill(**algorithm_config(architecture=trained, teacher=teacher, distiller=logits_only()))
     state = {**distilled.state_dict(), 'distiller.connectors.a.weight': torch.ones(1), 'teacher.fc.bias': torch.ones(9)}
     torch.save({'state_dict': state}, tmp_path / 'a.pth')
     assert is_same(snapshot(trained), snapshot(build_teacher(CONFIG, str(tmp_path / 'a.pth'))))

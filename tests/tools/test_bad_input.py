@@ -98,6 +98,21 @@ def test_config_without_training(capsys, tmp_path):
     assert 'error: optim_wrapper' in message
 
 
+@pytest.mark.parametrize(
+    ('option', 'where'),
+    [
+        ('val_evaluator=None', 'val_evaluator'),
+        ('custom_hooks=[EMAHook]', 'custom_hooks.0'),
+        ('custom_hooks=EMAHook', 'custom_hooks'),
+        ('optim_wrapper.constructor=Constructor', 'optim_wrapper.constructor'),
+        ('model.architecture.head.num_clases=10', 'model.architecture'),
+    ],
+)
+def test_value_that_cannot_be(option, where, capsys, tmp_path, teacher_checkpoint):
+    message = refused_options(capsys, tmp_path, f'model.teacher_ckpt={teacher_checkpoint}', option)
+    assert f'error: {where}\n' in message
+
+
 def test_unknown_key(capsys, tmp_path, teacher_checkpoint):
     message = refused_options(
         capsys, tmp_path, f'model.teacher_ckpt={teacher_checkpoint}', 'model.teacher_trainabel=True'
@@ -216,6 +231,21 @@ def test_resume_from_a_checkpoint_of_another_model(capsys, tmp_path, teacher_che
     )
     assert 'error: --resume' in message
     assert 'architecture.' in message
+
+
+def test_resume_from_weights_alone(capsys, tmp_path, teacher_checkpoint):
+    config = tmp_path / 'config.py'
+    config.write_text(f'_base_ = {str(TEACHER)!r}\n')
+    message = refused(capsys, [config, '--resume', teacher_checkpoint], tmp_path / 'run')
+    assert 'error: --resume' in message
+    assert 'which has no meta, message_hub' in message
+
+
+def test_test_without_test_data(capsys, tmp_path, teacher_checkpoint):
+    arguments = [str(TEACHER), str(teacher_checkpoint), '--work-dir', str(tmp_path / 'run')]
+    assert test.main([*arguments, '--cfg-options', 'test_dataloader=None']) == 2
+    assert 'error: test_dataloader' in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
 
 
 def test_amp_without_a_gpu(capsys, tmp_path, monkeypatch):

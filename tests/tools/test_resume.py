@@ -69,6 +69,7 @@ def test_test_gives_the_metrics_of_the_last_validation(arguments, tmp_path, caps
         test.main([arguments[0], str(tmp_path / 'run/iter_8.pth'), '--work-dir', str(tmp_path / 'test'), *split]) == 0
     )
 
+    assert f'accuracy/top1: {validation[-1]["accuracy/top1"]:.4f}\n' in capsys.readouterr().out
     (path,) = (tmp_path / 'test').glob('*/*.json')
     assert json.loads(path.read_text())['accuracy/top1'] == pytest.approx(validation[-1]['accuracy/top1'])
 

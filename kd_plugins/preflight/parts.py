@@ -1,0 +1,47 @@
+"""Has a config what the Runner needs for training, validation or testing?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from kd_plugins.errors import Fault
+
+# what each part of a run consists of; validation may be left out as a whole
+PARTS = {
+    'train': ('train_dataloader', 'train_cfg', 'optim_wrapper'),
+    'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
+    'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
+}
+
+
+def part_faults(config: Any, part: str) -> list[Fault]:
+    """Look for the keys of a part, and at the list of hooks.
+
+    Args:
+        config: The whole config.
+        part: ``'train'``, ``'val'`` or ``'test'``.
+
+    Returns:
+        A fault per missing key, and per entry of ``custom_hooks`` that is no hook.
+    """
+    keys = PARTS[part]
+    missing = [key for key in keys if config.get(key) is None]
+    if part == 'val' and len(missing) == len(keys):
+        missing = []
+    advice = f'add it, or take over a _base_ that has it ({", ".join(keys)} belong together)'
+    faults = [Fault(key, f'the {part} part of the config', 'none', advice) for key in missing]
+    return faults if part == 'val' else faults + _hook_faults(config.get('custom_hooks'))
+
+
+def _hook_faults(hooks: Any) -> list[Fault]:
+    if hooks is None:
+        return []
+    if not isinstance(hooks, (list, tuple)):
+        return [Fault('custom_hooks', 'a list of hooks', f'a {type(hooks).__name__}', 'write [dict(type=…)]')]
+    return [
+        Fault(f'custom_hooks.{index}', 'a dict with the key type', repr(hook), 'write dict(type=…)')
+        for index, hook in enumerate(hooks)
+        if not isinstance(hook, Hook) and not (isinstance(hook, dict) and 'type' in hook)
+    ]
