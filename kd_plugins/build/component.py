@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from kd_plugins.build.names import registered_names, user_scope
+from kd_plugins.build.names import explain_unknown_type, registered_names, user_scope
 from kd_plugins.errors import Fault, UserError, closest, join_path
 from kd_plugins.registry import SCOPE
 
@@ -44,11 +44,7 @@ def build_component(registry: Registry, config: Any, where: str, **defaults: Any
     except UserError as error:
         raise error.within(where) from error
     except (AssertionError, KeyError) as error:
-        # how mmcv's and mmengine's own parts refuse an argument
-        message = f'{type(error).__name__}: {" ".join(map(str, error.args))}'
-        raise UserError(
-            Fault(where, f'arguments that {_name(component)} takes', message, 'correct the value that it names')
-        ) from error
+        raise _refused_inside(error, component, config, where) from error
 
 
 def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
@@ -96,6 +92,20 @@ def _look_up(registry: Registry, name: str, scope: str | None, where: str) -> Ca
             names = registered_names(registry.name, users.scope)
             raise UserError(Fault(where, f'a registered {registry.name}', repr(name), closest(name, names)))
     return found
+
+
+def _refused_inside(
+    error: AssertionError | KeyError, component: Callable[..., Any], config: Any, where: str
+) -> Exception:
+    """What mmcv's and mmengine's own parts say against an argument, as a fault; other errors pass."""
+    if isinstance(error, KeyError):
+        explained = explain_unknown_type(error, where, config)
+        if explained is not error or 'Cannot find' not in str(error):
+            return explained
+    message = f'{type(error).__name__}: {" ".join(map(str, error.args))}'
+    return UserError(
+        Fault(where, f'arguments that {_name(component)} takes', message, 'correct the value that it names')
+    )
 
 
 def _name(component: Callable[..., Any]) -> str:

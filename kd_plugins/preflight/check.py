@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from kd_plugins.build import FALLBACK_SCOPE, build_component, explain_unknown_type
+from kd_plugins.build import FALLBACK_SCOPE, build_component
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.data import data_faults
@@ -120,10 +120,7 @@ def build_from_config(config: Any) -> BaseModel:
     model = copy.deepcopy(config.model)
     if config.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', copy.deepcopy(config.data_preprocessor))
-    try:
-        return build_component(MMENGINE_MODELS, model, 'model')
-    except KeyError as error:
-        raise explain_unknown_type(error, 'model', model) from error
+    return build_component(MMENGINE_MODELS, model, 'model')
 
 
 @contextmanager

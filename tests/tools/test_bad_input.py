@@ -98,6 +98,12 @@ def test_config_without_training(capsys, tmp_path):
     assert 'error: optim_wrapper' in message
 
 
+def test_unknown_part_of_a_plain_model(capsys, tmp_path):
+    message = refused(capsys, [TEACHER, '--cfg-options', 'model.backbone.type=PlainCN'], tmp_path / 'run')
+    assert 'error: model.backbone.type' in message
+    assert "'PlainCNN'" in message
+
+
 @pytest.mark.parametrize(
     ('option', 'where'),
     [
