@@ -40,8 +40,6 @@ class DistillAlgorithm(BaseModel):
         module_inplace: bool = False,
     ) -> None:
         student, _ = build_model(architecture, 'architecture', data_preprocessor)
-        if isinstance(architecture, nn.Module):
-            student._is_init = True
         if data_preprocessor is None or not isinstance(architecture, nn.Module):
             data_preprocessor = student.data_preprocessor
         elif isinstance(data_preprocessor, Mapping):

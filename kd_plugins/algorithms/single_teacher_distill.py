@@ -65,8 +65,6 @@ class SingleTeacherDistill(DistillAlgorithm):
             forbid_inplace(model)
         if teacher_trainable:
             self._modules['teacher'] = model
-            if teacher_ckpt or isinstance(teacher, nn.Module):
-                model._is_init = True  # mmengine initialises the weights of children that lack it
         else:
             self.frozen_teacher = FrozenTeacher(model)
         if not student_trainable:
@@ -119,10 +117,11 @@ class SingleTeacherDistill(DistillAlgorithm):
             return add_prefix(self.teacher(inputs, data_samples, mode='loss'), 'teacher')
 
     def _run_student(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
+        learns = self.student_trainable and torch.is_grad_enabled()
         if self.distillation_stopped:
             losses = self.architecture(inputs, data_samples, mode='loss')
         else:
-            with self.distiller.student_recorders, torch.set_grad_enabled(self._student_needs_grad()):
+            with self.distiller.student_recorders, torch.set_grad_enabled(learns):
                 losses = self.architecture(inputs, data_samples, mode='loss')
         return add_prefix(losses, 'student') if self.calculate_student_loss else {}
 
@@ -131,9 +130,6 @@ class SingleTeacherDistill(DistillAlgorithm):
             return add_prefix(self.distiller.compute_distill_losses(), 'distill')
         except UserError as error:
             raise error.within('distiller') from error
-
-    def _student_needs_grad(self) -> bool:
-        return self.student_trainable and torch.is_grad_enabled()
 
     def _idle_loss(self) -> dict[str, torch.Tensor]:
         """A zero that touches every parameter that no longer learns: DistributedDataParallel waits for all of them."""

@@ -15,14 +15,13 @@ from kd_plugins.registry import SCOPE
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def build_component(registry: Registry, config: Any, where: str, **defaults: Any) -> Any:
+def build_component(registry: Registry, config: Any, where: str) -> Any:
     """Build one of our components, or one of the user's scope where ours has none of that name.
 
     Args:
         registry: One of :mod:`kd_plugins.registry`.
         config: Dict with ``type``, a registered name or a class, and the arguments of its ``__init__``.
         where: Key path of ``config``.
-        defaults: Arguments used where ``config`` does not set them.
 
     Returns:
         The component.
@@ -33,7 +32,7 @@ def build_component(registry: Registry, config: Any, where: str, **defaults: Any
     """
     if not isinstance(config, Mapping) or 'type' not in config:
         raise UserError(Fault(where, 'a dict with the key type', repr(config), "write dict(type='…', …)"))
-    arguments = {**defaults, **config}
+    arguments = dict(config)
     component = arguments.pop('type')
     scope = arguments.pop('_scope_', None)
     if isinstance(component, str):

@@ -28,13 +28,16 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
         data_preprocessor: Replaces the model's own where given.
 
     Returns:
-        The model, and whether pretrained weights were loaded into it.
+        The model, and whether it has weights to keep: those of a given model, or pretrained ones. mmengine does not
+        initialise them then.
 
     Raises:
         UserError: The config does not describe a whole model.
     """
     if isinstance(config, nn.Module):
-        return _require_base_model(config, where), False
+        model = _require_base_model(config, where)
+        model._is_init = True
+        return model, True
     scope, config, pretrained = resolve_model_config(config, where)
     if data_preprocessor is not None:
         config.data_preprocessor = data_preprocessor

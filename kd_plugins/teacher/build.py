@@ -8,7 +8,6 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from torch import nn
 
 from kd_plugins.build import build_model
 from kd_plugins.checkpoint import load_strictly
@@ -33,7 +32,8 @@ def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -
     model, has_weights = build_model(config, where)
     if checkpoint:
         load_strictly(model, checkpoint, f'{where}_ckpt')
-    elif not has_weights and not isinstance(config, nn.Module):
+        model._is_init = True
+    elif not has_weights:
         model.init_weights()
         if not _loads_itself(config):
             print_log(

@@ -28,10 +28,6 @@ class TestBuildComponent:
             assert type(loss) is L2Loss
             assert loss.mult == 3
 
-    def test_defaults_give_way_to_the_config(self):
-        loss = build_component(MODELS, dict(type='L2Loss', mult=3), 'here', mult=2, loss_weight=4)
-        assert (loss.mult, loss.loss_weight) == (3, 4)
-
     def test_the_config_is_left_as_it_was(self):
         config = dict(type='L2Loss', mult=3)
         build_component(MODELS, config, 'here')
@@ -88,7 +84,8 @@ class TestCheckArguments:
 class TestBuildModel:
     def test_a_model_is_returned_as_it_is(self):
         model = ToyClassifier()
-        assert build_model(model, 'here') == (model, False)
+        assert build_model(model, 'here') == (model, True)  # it has weights to keep
+        assert model._is_init
 
     @pytest.mark.parametrize('kind', [dict, ConfigDict])
     def test_from_a_config(self, kind):
