@@ -50,7 +50,9 @@ def read_checkpoint(path: str | Path, where: str) -> dict[str, Any]:
     Raises:
         UserError: There is no such file, it is damaged, or it is a pickle that would run code.
     """
-    local = _download(str(path), where) if str(path).startswith(('http://', 'https://')) else Path(path).expanduser()
+    if not isinstance(path, (str, Path)):
+        raise UserError(Fault(where, 'the path or address of a checkpoint', repr(path), 'write it as a string'))
+    local = _download(str(path), where) if _is_address(path) else local_path(path)
     if not local.is_file():
         raise UserError(Fault(where, 'a checkpoint file', f'{path}, which does not exist', 'correct the path'))
     try:
@@ -73,6 +75,17 @@ def read_checkpoint(path: str | Path, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(Fault(where, 'a dict of tensors', f'a {type(content).__name__} in {path}', 'save a state_dict'))
     return content
+
+
+def local_path(path: str | Path) -> Path:
+    """Where a checkpoint is on this machine, or will be once it is downloaded.
+
+    Args:
+        path: A local path or an ``http(s)://`` address.
+    """
+    if _is_address(path):
+        return Path(torch.hub.get_dir()) / 'checkpoints' / str(path).rsplit('/', 1)[-1]
+    return Path(path).expanduser()
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -186,7 +199,7 @@ def _method_in_checkpoint(owner: Any, name: str) -> Any:
 
 def _download(url: str, where: str) -> Path:
     """Fetch ``url`` into torch's cache; torch checks the hash that OpenMMLab's file names end in."""
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[-1]
+    target = local_path(url)
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         prefix = torch.hub.HASH_REGEX.search(target.name)
@@ -202,6 +215,10 @@ def _download(url: str, where: str) -> Path:
                 )
             ) from error
     return target
+
+
+def _is_address(path: str | Path) -> bool:
+    return str(path).startswith(('http://', 'https://'))
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec('P')
+T = TypeVar('T')
+_drafting: ContextVar[bool] = ContextVar('drafting', default=False)
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,10 @@ class Fault:
     expected: str
     got: str
     advice: str
+
+    def within(self, path: str) -> Fault:
+        """The same fault, seen from further out: ``path`` is put before ``where``."""
+        return replace(self, where=join_path(path, self.where))
 
     def __str__(self) -> str:
         return f'{self.where}: expected {self.expected}, got {self.got}; {self.advice}'
@@ -42,7 +53,51 @@ class UserError(ValueError):
 
     def within(self, path: str) -> UserError:
         """The same faults, seen from further out: ``path`` is put before each ``where``."""
-        return UserError(*(replace(fault, where=join_path(path, fault.where)) for fault in self.faults))
+        return UserError(*(fault.within(path) for fault in self.faults))
+
+
+@contextmanager
+def drafting() -> Iterator[None]:
+    """Inside, components are built as far as they go and keep their faults in an attribute ``faults``.
+
+    So the preflight finds all that is wrong with a config at once. Outside, a fault is raised where it is found.
+    """
+    token = _drafting.set(True)
+    try:
+        yield
+    finally:
+        _drafting.reset(token)
+
+
+class Faults(list[Fault]):
+    """Faults found while something is built."""
+
+    def attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call ``function``; note the faults that it raises and return None then."""
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            self.extend(error.faults)
+            return None
+
+    def adopt(self, component: Any, path: str) -> None:
+        """Note what a component that was built while drafting has in its ``faults``."""
+        self.extend(fault.within(path) for fault in getattr(component, 'faults', ()))
+
+    def settle(self) -> tuple[Fault, ...]:
+        """Raise the faults, if any; while drafting, return them.
+
+        Raises:
+            UserError: With every fault, outside of :func:`drafting`.
+        """
+        if self and not _drafting.get():
+            raise UserError(*self)
+        return tuple(dict.fromkeys(self))
+
+
+def is_drafting() -> bool:
+    """Whether the caller runs inside :func:`drafting`."""
+    return _drafting.get()
 
 
 def join_path(*parts: str) -> str:

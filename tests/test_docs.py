@@ -38,16 +38,16 @@ def test_components_of_the_guide():
     try:
         for block in blocks:
             exec(block, names)
-        loss, connector = names['CosineLoss'](loss_weight=2.0), names['LinearConnector'](4, 6)
+        loss, connector = names['CosineLoss'](loss_weight=2.0), names['PoolConnector'](4, 6)
         feature = torch.rand(3, 6)
         assert loss(feature, 5 * feature).item() == pytest.approx(0, abs=1e-6)
         assert loss(feature, -feature).item() == pytest.approx(4)
-        assert connector(torch.rand(3, 4)).shape == (3, 6)
+        assert connector(torch.rand(3, 4, 2, 2)).shape == (3, 6)
 
         (config,) = re.findall(r'```python\n(distiller = .*?)```', EXTENDING, re.S)
         exec(config, names)
         distiller = MODELS.build({**names['distiller'], '_scope_': 'kd_plugins'})
-        assert [spec.name for spec in distiller.specs] == ['loss_cos']
+        assert list(distiller.spec.mappings[0].arguments) == ['s_feature', 't_feature']
 
         recorder = TASK_UTILS.build(dict(type='ModuleOutputMeans', source='0', _scope_='kd_plugins'))
         model = nn.Sequential(nn.Conv2d(3, 5, 1))
@@ -56,7 +56,7 @@ def test_components_of_the_guide():
             output = model(torch.rand(2, 3, 4, 4))
         assert torch.equal(recorder.pop()[0], output.mean(dim=(2, 3)))
     finally:
-        for registry, name in ((MODELS, 'CosineLoss'), (MODELS, 'LinearConnector'), (TASK_UTILS, 'ModuleOutputMeans')):
+        for registry, name in ((MODELS, 'CosineLoss'), (MODELS, 'PoolConnector'), (TASK_UTILS, 'ModuleOutputMeans')):
             registry.module_dict.pop(name, None)
 
 

@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.build import build_model
+from kd_plugins.errors import Faults
 
 
 class DistillAlgorithm(BaseModel):
@@ -28,6 +29,10 @@ class DistillAlgorithm(BaseModel):
         module_inplace: Leave activations of the student that work in place as they are. By default they are made to
             keep their input, so that a record of it stays true.
 
+    Attributes:
+        faults: What is wrong with the config, empty unless built inside :func:`kd_plugins.errors.drafting`; what could
+            not be built is None then.
+
     Raises:
         UserError: ``architecture`` is not a student.
     """
@@ -39,15 +44,18 @@ class DistillAlgorithm(BaseModel):
         init_cfg: dict[str, Any] | None = None,
         module_inplace: bool = False,
     ) -> None:
-        student, _ = build_model(architecture, 'architecture', data_preprocessor)
-        if data_preprocessor is None or not isinstance(architecture, nn.Module):
+        faults = Faults()
+        built = faults.attempt(build_model, architecture, 'architecture', data_preprocessor)
+        student = built[0] if built else None
+        if student is not None and (data_preprocessor is None or not isinstance(architecture, nn.Module)):
             data_preprocessor = student.data_preprocessor
-        elif isinstance(data_preprocessor, Mapping):
+        elif student is not None and isinstance(data_preprocessor, Mapping):
             data_preprocessor = {'type': type(student.data_preprocessor), **data_preprocessor}
-        super().__init__(data_preprocessor, init_cfg)
-        self.architecture = student
+        super().__init__(data_preprocessor if student is not None else None, init_cfg)
+        self.faults = faults.settle()
+        self.architecture: Any = student
         self.module_inplace = module_inplace
-        if not module_inplace:
+        if student is not None and not module_inplace:
             forbid_inplace(student)
 
     @property

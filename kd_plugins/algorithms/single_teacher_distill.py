@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix, forbid_inplace
 from kd_plugins.build import build_component
-from kd_plugins.errors import UserError
+from kd_plugins.errors import Faults, UserError
 from kd_plugins.registry import MODELS
 from kd_plugins.teacher import FrozenTeacher, build_teacher
 
@@ -51,7 +50,8 @@ class SingleTeacherDistill(DistillAlgorithm):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.distiller = build_component(MODELS, distiller, 'distiller')
+        faults = Faults(self.faults)
+        self.distiller: Any = faults.attempt(build_component, MODELS, distiller, 'distiller')
         self.teacher_trainable = teacher_trainable
         self.teacher_norm_eval = teacher_norm_eval
         self.teacher_module_inplace = teacher_module_inplace
@@ -60,25 +60,27 @@ class SingleTeacherDistill(DistillAlgorithm):
         # set by StopDistillHook
         self.distillation_stopped = False
 
-        model = build_teacher(teacher, teacher_ckpt)
-        if not teacher_module_inplace:
+        model = faults.attempt(build_teacher, teacher, teacher_ckpt)
+        faults.adopt(model, '')
+        if model is not None and not teacher_module_inplace:
             forbid_inplace(model)
         if teacher_trainable:
             self._modules['teacher'] = model
         else:
-            self.frozen_teacher = FrozenTeacher(model)
-        if not student_trainable:
+            self.frozen_teacher: Any = FrozenTeacher(model) if model is not None else None
+        if self.architecture is not None and not student_trainable:
             self.architecture.requires_grad_(False)
-        try:
-            self.distiller.prepare_from_student(self.architecture)
-            self.distiller.prepare_from_teacher(model)
-        except UserError as error:
-            raise error.within('distiller') from error
+        if self.distiller is not None:
+            faults.adopt(self.distiller, 'distiller')
+            faults += self._attach()
+        self.faults = faults.settle()
 
     @property
-    def teacher(self) -> nn.Module:
+    def teacher(self) -> Any:
         """The teacher's model."""
-        return self._modules['teacher'] if self.teacher_trainable else self.frozen_teacher.model
+        if self.teacher_trainable:
+            return self._modules['teacher']
+        return self.frozen_teacher.model if self.frozen_teacher is not None else None
 
     def loss(self, inputs: torch.Tensor, data_samples: list[Any] | None = None) -> dict[str, torch.Tensor]:
         """Run teacher and student on a batch and compare them.
@@ -92,8 +94,8 @@ class SingleTeacherDistill(DistillAlgorithm):
         """
         losses = {}
         if not self.distillation_stopped:
-            losses.update(self._run_teacher(inputs, data_samples))
-        losses.update(self._run_student(inputs, data_samples))
+            losses.update(self.run_teacher(inputs, data_samples))
+        losses.update(self.run_student(inputs, data_samples))
         if not self.distillation_stopped:
             losses.update(self._compare())
         else:
@@ -109,14 +111,16 @@ class SingleTeacherDistill(DistillAlgorithm):
                     module.eval()
         return self
 
-    def _run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
+    def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
+        """Run the teacher while its recorders record; returns the losses of a trainable one."""
         with self.distiller.teacher_recorders:
             if not self.teacher_trainable:
                 self.frozen_teacher(inputs, data_samples, mode='loss')
                 return {}
             return add_prefix(self.teacher(inputs, data_samples, mode='loss'), 'teacher')
 
-    def _run_student(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
+    def run_student(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
+        """Run the student, while its recorders record if distillation goes on; returns its losses."""
         learns = self.student_trainable and torch.is_grad_enabled()
         if self.distillation_stopped:
             losses = self.architecture(inputs, data_samples, mode='loss')
@@ -130,6 +134,17 @@ class SingleTeacherDistill(DistillAlgorithm):
             return add_prefix(self.distiller.compute_distill_losses(), 'distill')
         except UserError as error:
             raise error.within('distiller') from error
+
+    def _attach(self) -> Faults:
+        """Attach the recorders to both models; the faults are those of this call, also where it raises nothing."""
+        faults = Faults()
+        for model, prepare in (
+            (self.architecture, self.distiller.prepare_from_student),
+            (self.teacher, self.distiller.prepare_from_teacher),
+        ):
+            if model is not None:
+                faults += faults.attempt(prepare, model) or ()
+        return Faults(fault.within('distiller') for fault in faults)
 
     def _idle_loss(self) -> dict[str, torch.Tensor]:
         """A zero that touches every parameter that no longer learns: DistributedDataParallel waits for all of them."""

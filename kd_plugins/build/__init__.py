@@ -1,15 +1,19 @@
 """From configs to components and models."""
 
-from kd_plugins.build.component import build_component, check_arguments
-from kd_plugins.build.model import build_model, resolve_model_config
-from kd_plugins.build.names import FALLBACK_SCOPE, explain_unknown_type, registered_names, user_scope
+from kd_plugins.build.component import Declared, argument_faults, build_component, find_component
+from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.model import build_model, initialise, resolve_model_config
+from kd_plugins.build.names import FALLBACK_SCOPE, registered_names, user_scope
 
 __all__ = [
     'FALLBACK_SCOPE',
+    'Declared',
+    'argument_faults',
     'build_component',
     'build_model',
-    'check_arguments',
-    'explain_unknown_type',
+    'explain_failure',
+    'find_component',
+    'initialise',
     'registered_names',
     'resolve_model_config',
     'user_scope',

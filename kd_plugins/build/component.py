@@ -4,15 +4,58 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmengine.registry import Registry
 
-from kd_plugins.build.names import explain_unknown_type, registered_names, user_scope
-from kd_plugins.errors import Fault, UserError, closest, join_path
+from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.names import registered_names, user_scope
+from kd_plugins.errors import Fault, UserError, closest, is_drafting, join_path
 from kd_plugins.registry import SCOPE
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The config of a component, and where it was written.
+
+    Attributes:
+        config: Dict with ``type`` and arguments.
+        where: Key path.
+        bare: Key that was not written, because what stands at ``where`` is its value: no key path ends in it.
+    """
+
+    config: Any
+    where: str
+    bare: str = ''
+
+    def blame(self, fault: Fault) -> Fault:
+        """A fault of the component, under the key path of what was written."""
+        return replace(fault, where=join_path(self.where, '' if fault.where == self.bare else fault.where))
+
+
+def find_component(registry: Registry, config: Any, where: str) -> Callable[..., Any]:
+    """The class that a config names, ours or one of the user's scope where ours has none of that name.
+
+    Args:
+        registry: One of :mod:`kd_plugins.registry`.
+        config: Dict with ``type``, a registered name or a class.
+        where: Key path of ``config``.
+
+    Raises:
+        UserError: Not a dict, or no or an unknown ``type``.
+    """
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise UserError(Fault(where, 'a dict with the key type', _describe(config), "write dict(type='…', …)"))
+    component = config['type']
+    if isinstance(component, str):
+        return _find(registry, component, config.get('_scope_'), join_path(where, 'type'))
+    if not callable(component):
+        expected = f'the name of a {registry.name}, or a class'
+        raise UserError(Fault(join_path(where, 'type'), expected, repr(component), "write type='…'"))
+    return component
 
 
 def build_component(registry: Registry, config: Any, where: str) -> Any:
@@ -24,49 +67,57 @@ def build_component(registry: Registry, config: Any, where: str) -> Any:
         where: Key path of ``config``.
 
     Returns:
-        The component.
+        The component. While drafting, its ``faults`` begin with the unknown arguments, which it does not get.
 
     Raises:
         UserError: Not a dict, no or an unknown ``type``, an unknown or a missing argument, or what the component itself
             refuses.
     """
-    if not isinstance(config, Mapping) or 'type' not in config:
-        raise UserError(Fault(where, 'a dict with the key type', repr(config), "write dict(type='…', …)"))
-    arguments = dict(config)
-    component = arguments.pop('type')
-    scope = arguments.pop('_scope_', None)
-    if isinstance(component, str):
-        component = _find(registry, component, scope, join_path(where, 'type'))
-    check_arguments(component, arguments, where)
+    component = find_component(registry, config, where)
+    arguments = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
+    unknown, missing = argument_faults(component, arguments)
+    if missing or (unknown and not is_drafting()):
+        raise UserError(*(fault.within(where) for fault in (*unknown.values(), *missing)))
     try:
-        return component(**arguments)
+        built = component(**{key: value for key, value in arguments.items() if key not in unknown})
     except UserError as error:
         raise error.within(where) from error
-    except (AssertionError, KeyError) as error:
-        raise _refused_inside(error, component, config, where) from error
+    except Exception as error:
+        # a constructor has seen nothing but what the config says
+        raise explain_failure(error, where, {**arguments, 'type': component}) from error
+    if unknown:
+        built.faults = (*unknown.values(), *getattr(built, 'faults', ()))
+    return built
 
 
-def check_arguments(component: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
+def argument_faults(
+    component: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Fault], list[Fault]]:
     """Hold arguments against a signature without calling it.
 
-    Raises:
-        UserError: With every unknown and every missing argument.
+    Returns:
+        The unknown arguments by name, and the missing ones; each ``where`` is seen from the component.
     """
-    parameters, open_ended = _parameters(component)
+    parameters, open_ended = parameters_of(component)
     names = [parameter.name for parameter in parameters]
     name = _name(component)
-    faults = [
-        Fault(join_path(where, key), f'an argument of {name}', repr(key), closest(key, names))
+    unknown = {
+        key: Fault(str(key), f'an argument of {name}', repr(key), closest(str(key), names))
         for key in arguments
         if key not in names and not open_ended
-    ]
-    faults += [
-        Fault(where, f'the argument {parameter.name} of {name}', 'none', f'add {parameter.name}=…')
+    }
+    missing = [
+        Fault('', f'the argument {parameter.name} of {name}', 'none', f'add {parameter.name}=…')
         for parameter in parameters
         if parameter.default is parameter.empty and parameter.name not in arguments
     ]
-    if faults:
-        raise UserError(*faults)
+    return unknown, missing
+
+
+def _describe(config: Any) -> str:
+    if not isinstance(config, Mapping):
+        return repr(config)
+    return f'one with {", ".join(map(str, config))}' if config else 'an empty dict'
 
 
 def _find(registry: Registry, name: str, scope: str | None, where: str) -> Callable[..., Any]:
@@ -93,25 +144,11 @@ def _look_up(registry: Registry, name: str, scope: str | None, where: str) -> Ca
     return found
 
 
-def _refused_inside(
-    error: AssertionError | KeyError, component: Callable[..., Any], config: Any, where: str
-) -> Exception:
-    """What mmcv's and mmengine's own parts say against an argument, as a fault; other errors pass."""
-    if isinstance(error, KeyError):
-        explained = explain_unknown_type(error, where, config)
-        if explained is not error or 'Cannot find' not in str(error):
-            return explained
-    message = f'{type(error).__name__}: {" ".join(map(str, error.args))}'
-    return UserError(
-        Fault(where, f'arguments that {_name(component)} takes', message, 'correct the value that it names')
-    )
-
-
 def _name(component: Callable[..., Any]) -> str:
     return getattr(component, '__name__', repr(component))
 
 
-def _parameters(component: Callable[..., Any]) -> tuple[list[inspect.Parameter], bool]:
+def parameters_of(component: Callable[..., Any]) -> tuple[list[inspect.Parameter], bool]:
     """Named parameters of a component, and whether it takes any others.
 
     The classes of this package hand their ``**kwargs`` to the ``__init__`` of their base class.
@@ -121,7 +158,10 @@ def _parameters(component: Callable[..., Any]) -> tuple[list[inspect.Parameter],
         functions = [inspect.unwrap(vars(base)['__init__']) for base in component.__mro__ if '__init__' in vars(base)]
     named: dict[str, inspect.Parameter] = {}
     for function in functions:
-        parameters = list(inspect.signature(function).parameters.values())
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except ValueError:
+            return [], True  # some of Python's own types have none
         plain = [parameter for parameter in parameters if parameter.kind not in _VARIADIC and parameter.name != 'self']
         named = {**{parameter.name: parameter for parameter in plain}, **named}
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

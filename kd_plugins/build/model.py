@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,8 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from kd_plugins.build.names import explain_unknown_type, user_scope
+from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.names import user_scope
 from kd_plugins.checkpoint import load_strictly
 from kd_plugins.errors import Fault, UserError, join_path
 
@@ -43,20 +45,33 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
         config.data_preprocessor = data_preprocessor
     with DefaultScope.overwrite_default_scope(scope), MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
         try:
-            model = registry.build(config)
-        except KeyError as error:
-            raise explain_unknown_type(error, where, config) from error
-        except TypeError as error:
-            if 'argument' not in str(error):
-                raise
-            raise UserError(
-                Fault(where, 'arguments that the parts of the model take', str(error), 'correct the key')
-            ) from error
+            # models complete the configs that they are given, and complaints are about what was written
+            model = registry.build(copy.deepcopy(config))
+        except Exception as error:
+            raise explain_failure(error, where, config) from error
     model = _require_base_model(model, where)
     if pretrained:
         load_strictly(model, pretrained, join_path(where, 'pretrained'))
         model._is_init = True
     return model, bool(pretrained)
+
+
+def initialise(model: BaseModel, config: Any, where: str) -> None:
+    """Initialise a model's weights as its config says.
+
+    Args:
+        model: The model.
+        config: What it was built from.
+        where: Key path of ``config``.
+
+    Raises:
+        UserError: An ``init_cfg`` somewhere in the config cannot be followed.
+    """
+    try:
+        model.init_weights()
+    except Exception as error:
+        # mmengine has nothing but the config's init_cfg to go by
+        raise explain_failure(error, where, config) from error
 
 
 def resolve_model_config(config: Any, where: str) -> tuple[str, ConfigDict, str | None]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import nn
 
-from kd_plugins.build import build_component
-from kd_plugins.distiller.spec import LossSpec, RecordSpec, parse_mappings, unused_faults
-from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.build import Declared, build_component, find_component
+from kd_plugins.connectors.choice import missing_channels
+from kd_plugins.distiller.reading import read_config
+from kd_plugins.distiller.spec import AUTO, DistillerSpec, LossSpec, RecordSpec
+from kd_plugins.errors import Fault, Faults, UserError, is_drafting, join_path
 from kd_plugins.recorders import RecorderSet
 from kd_plugins.registry import MODELS
 
@@ -21,17 +22,25 @@ from kd_plugins.registry import MODELS
 class ConfigurableDistiller(BaseModule):
     """Maps what was recorded in both models through connectors into distill losses.
 
-    The keys and their meaning are MMRazor's.
+    In the long form, the keys and their meaning are MMRazor's. In the short form, a loss names its sources itself.
 
     Args:
         student_recorders: Recorder config by name.
         teacher_recorders: Recorder config by name.
         connectors: By name, a connector config, or a list of them, which are passed in sequence.
         distill_losses: Loss config by name. The name stands in the log and must contain ``loss`` for the loss to be
-            trained.
-        loss_forward_mappings: By loss, by argument of the loss: ``dict(recorder=…, from_student=…, record_idx=0,
-            data_idx=None, connector=None, connector_idx=None)``.
+            trained. Short form: ``student`` and ``teacher`` are each a source, or a dict of sources by argument of the
+            loss; ``connector`` is for the student's tensor. A source is a module path, or a dict with ``source``, the
+            recorder's ``type`` (``ModuleOutputs`` by default) and arguments, ``record_idx``, ``data_idx``,
+            ``connector``, ``connector_idx``.
+        loss_forward_mappings: Long form: by loss, by argument of the loss: ``dict(recorder=…, from_student=…,
+            record_idx=None, data_idx=None, connector=None, connector_idx=None)``.
         init_cfg: Initialisation of mmengine, for the connectors.
+
+    Attributes:
+        spec: What the config says, frozen.
+        left_out: Names of the connectors that the preflight has to work out, empty unless built for it.
+        faults: What is wrong with it, empty unless built inside :func:`kd_plugins.errors.drafting`.
 
     Raises:
         UserError: With every fault found in these dicts.
@@ -47,55 +56,45 @@ class ConfigurableDistiller(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        faults = _not_dicts(
-            student_recorders=student_recorders,
-            teacher_recorders=teacher_recorders,
-            connectors=connectors,
-            distill_losses=distill_losses,
-            loss_forward_mappings=loss_forward_mappings,
+        self.spec: DistillerSpec
+        self.spec, faults = read_config(
+            student_recorders, teacher_recorders, connectors, distill_losses, loss_forward_mappings
         )
-        if faults:
-            raise UserError(*faults)
-
-        def build(builder: Callable[..., Any], configs: Any, where: str) -> Any:
-            try:
-                return builder(configs, where)
-            except UserError as error:
-                faults.extend(error.faults)
-
-        self.student_recorders: RecorderSet = build(RecorderSet, student_recorders, 'student_recorders')
-        self.teacher_recorders: RecorderSet = build(RecorderSet, teacher_recorders, 'teacher_recorders')
+        self.student_recorders = faults.attempt(RecorderSet, self.spec.student_recorders) or RecorderSet({})
+        self.teacher_recorders = faults.attempt(RecorderSet, self.spec.teacher_recorders) or RecorderSet({})
+        faults.adopt(self.student_recorders, '')
+        faults.adopt(self.teacher_recorders, '')
         self.connectors = nn.ModuleDict()
-        for name, config in (connectors or {}).items():
-            self.connectors[name] = build(_build_connector, config, f'connectors.{name}')
+        self.left_out = _left_out(self.spec.connectors, faults)
+        for name, declared in self.spec.connectors.items():
+            connector = None if name in self.left_out else faults.attempt(_build_connector, declared)
+            if connector is not None:
+                self.connectors[name] = connector
+                faults.adopt(connector, declared.where)
         self.distill_losses = nn.ModuleDict()
-        for name, config in (distill_losses or {}).items():
-            self.distill_losses[name] = build(partial(build_component, MODELS), config, f'distill_losses.{name}')
-        if faults:
-            raise UserError(*faults)
-        self.specs: tuple[LossSpec, ...] = parse_mappings(
-            loss_forward_mappings or {},
-            self.distill_losses,
-            self.connectors.keys(),
-            self.student_recorders.recorders.keys(),
-            self.teacher_recorders.recorders.keys(),
-        )
-        faults = unused_faults(self.specs, self.distill_losses.keys(), self.connectors.keys())
-        if faults:
-            raise UserError(*faults)
+        for name, declared in self.spec.losses.items():
+            loss = faults.attempt(build_component, MODELS, declared.config, declared.where)
+            if loss is not None:
+                self.distill_losses[name] = loss
+                faults.adopt(loss, declared.where)
+        self.faults = faults.settle()
 
-    def prepare_from_student(self, model: nn.Module) -> None:
-        """Attach the student's recorders to ``model``."""
-        self.student_recorders.attach(model)
+    def prepare_from_student(self, model: nn.Module) -> tuple[Fault, ...]:
+        """Attach the student's recorders to ``model``; returns the faults while drafting."""
+        return self.student_recorders.attach(model)
 
-    def prepare_from_teacher(self, model: nn.Module) -> None:
-        """Attach the teacher's recorders to ``model``."""
-        self.teacher_recorders.attach(model)
+    def prepare_from_teacher(self, model: nn.Module) -> tuple[Fault, ...]:
+        """Attach the teacher's recorders to ``model``; returns the faults while drafting."""
+        return self.teacher_recorders.attach(model)
 
     def detach(self) -> None:
         """Detach all recorders: both models are as if they had never been recorded."""
         self.student_recorders.detach()
         self.teacher_recorders.detach()
+
+    def pop_records(self) -> dict[bool, dict[str, list[Any]]]:
+        """What the last forwards left in the student's (True) and the teacher's (False) recorders, which forget it."""
+        return {True: self.student_recorders.pop(), False: self.teacher_recorders.pop()}
 
     def compute_distill_losses(self) -> dict[str, torch.Tensor]:
         """Compare what the last forwards left in the recorders, which forget it.
@@ -106,56 +105,82 @@ class ConfigurableDistiller(BaseModule):
         Raises:
             UserError: A record is not there, or two tensors do not meet in a loss.
         """
-        records = {True: self.student_recorders.pop(), False: self.teacher_recorders.pop()}
-        losses = {}
-        for spec in self.specs:
-            arguments = {
-                argument: self._fetch(record, records, join_path('loss_forward_mappings', spec.name, argument))
-                for argument, record in spec.arguments.items()
-            }
-            try:
-                losses[spec.name] = self.distill_losses[spec.name](**arguments)
-            except UserError as error:
-                raise error.within(f'distill_losses.{spec.name}') from error
-        return losses
+        records = self.pop_records()
+        return {spec.name: self._compare(spec, records) for spec in self.spec.mappings}
 
-    def _fetch(self, record: RecordSpec, records: dict[bool, dict[str, list[Any]]], where: str) -> Any:
-        try:
-            data = record.pick(records[record.from_student][record.recorder])
-        except UserError as error:
-            raise error.within(where) from error
+    def connect(self, record: RecordSpec, data: Any) -> Any:
+        """Send a record through its connector, where it has one.
+
+        Raises:
+            UserError: The connector cannot take it.
+        """
         if record.connector is not None:
             try:
                 data = self.connectors[record.connector](data)
+            except UserError as error:
+                raise error.within(self.spec.connectors[record.connector].where) from error
             except (RuntimeError, TypeError, ValueError) as error:
-                raise _misfit(record, data, where, error) from error
+                raise self._misfit(record, data, error) from error
         return data if record.connector_idx is None else data[record.connector_idx]
 
+    def _compare(self, spec: LossSpec, records: dict[bool, dict[str, list[Any]]]) -> torch.Tensor:
+        arguments = {}
+        for argument, record in spec.arguments.items():
+            try:
+                data = record.pick(records[record.from_student][record.recorder])
+            except UserError as error:
+                raise error.within(record.where) from error
+            arguments[argument] = self.connect(record, data)
+        try:
+            return self.distill_losses[spec.name](**arguments)
+        except UserError as error:
+            raise error.within(self.spec.losses[spec.name].where) from error
 
-def _not_dicts(**configs: Any) -> list[Fault]:
-    return [
-        Fault(name, 'a dict by name', f'a {type(config).__name__}', 'write dict(…); look for a comma after it')
-        for name, config in configs.items()
-        if config is not None and not isinstance(config, Mapping)
-    ]
-
-
-def _build_connector(config: Any, where: str) -> nn.Module:
-    if isinstance(config, (list, tuple)):
-        return nn.Sequential(*(build_component(MODELS, part, f'{where}[{i}]') for i, part in enumerate(config)))
-    return build_component(MODELS, config, where)
-
-
-def _misfit(record: RecordSpec, data: Any, where: str, error: Exception) -> Exception:
-    """A convolution that was given the wrong number of channels is the user's mistake; other errors pass."""
-    message = str(error)
-    if not isinstance(data, torch.Tensor) or not ('channels' in message or 'shape' in message or 'dim' in message):
-        return error
-    return UserError(
-        Fault(
-            f'connectors.{record.connector}',
-            f'a connector for the record {tuple(data.shape)} of {record.recorder!r}',
-            message.splitlines()[0],
-            f'set its in_channel to {data.shape[1] if data.dim() > 1 else data.shape[0]} (used by {where})',
+    def _misfit(self, record: RecordSpec, data: Any, error: Exception) -> Exception:
+        """A convolution that was given the wrong number of channels is the user's mistake; other errors pass."""
+        message = str(error)
+        if not isinstance(data, torch.Tensor) or not any(word in message for word in ('channels', 'shape', 'dim')):
+            return error
+        return UserError(
+            Fault(
+                self.spec.connectors[record.connector or ''].where,
+                f'a connector for the record {tuple(data.shape)} of {record.recorder!r}',
+                message.splitlines()[0],
+                f'set its in_channel to {data.shape[1] if data.dim() > 1 else data.shape[0]}, or leave it out '
+                f'(used by {record.where})',
+            )
         )
-    )
+
+
+def parts_of(config: Any, where: str) -> list[tuple[Any, str]]:
+    """The connectors that a record passes in sequence, each with its key path."""
+    if not isinstance(config, (list, tuple)):
+        return [(config, where)]
+    return [(part, join_path(where, str(index))) for index, part in enumerate(config)]
+
+
+def _left_out(connectors: Mapping[str, Declared], faults: Faults) -> list[str]:
+    """Names of the connectors that the preflight has to work out: ``'auto'``, or without their channels."""
+    names = [name for name, declared in connectors.items() if faults.attempt(_is_left_out, declared)]
+    if is_drafting():
+        return names
+    for name in names:
+        advice = (
+            'start it with tools/train.py, which works out what is left out, or write out what '
+            'tools/check_config.py shows'
+        )
+        got = repr(connectors[name].config)
+        faults.append(Fault(connectors[name].where, 'a connector with its channels', got, advice))
+    return names
+
+
+def _is_left_out(declared: Declared) -> bool:
+    if declared.config == AUTO:
+        return True
+    parts = parts_of(declared.config, declared.where)
+    return any(missing_channels(find_component(MODELS, part, place), part) for part, place in parts)
+
+
+def _build_connector(declared: Declared) -> nn.Module:
+    built = [build_component(MODELS, part, place) for part, place in parts_of(declared.config, declared.where)]
+    return nn.Sequential(*built) if isinstance(declared.config, (list, tuple)) else built[0]

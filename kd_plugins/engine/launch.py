@@ -7,16 +7,30 @@ from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from kd_plugins.build import explain_unknown_type
+from kd_plugins.build import explain_failure
 from kd_plugins.engine.config import qualify_types
 from kd_plugins.engine.distributed import prepare_distributed
 from kd_plugins.engine.progress_hook import ProgressHook
 from kd_plugins.engine.quiet_runner import build_runner
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import check_testing, check_training
+from kd_plugins.preflight import check_testing, check_training, notes
+
+# what a class raises whose arguments are wrong; the rest is about the machine, and keeps its traceback
+CONFIG_ERRORS = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+)
 
 
 def train(config: Any) -> Runner:
@@ -62,11 +76,13 @@ def prepare_training(config: Any) -> Runner:
     Raises:
         UserError: The config cannot run; nothing is left in the work_dir then.
     """
-    _complete_loaders(config)
-    _add_hooks(config)
+    complete_config(config)
     prepare_distributed(config)
     with work_dir_of_run(config.work_dir):
-        check_training(config)
+        findings = check_training(config)
+        if is_main_process():
+            for line in notes(findings):
+                print(line, flush=True)
         runner = _build_runner(config)
         _load_data(runner)
     return runner
@@ -137,28 +153,38 @@ def set_training_options(
     config.randomness = randomness
 
 
+def complete_config(config: Any) -> None:
+    """Add what every run of ours has and a config need not say: keys of data loaders, and hooks.
+
+    Args:
+        config: The whole config, which is changed.
+    """
+    _complete_loaders(config)
+    _add_hooks(config)
+
+
 def _build_runner(config: Any) -> Runner:
     try:
         return build_runner(config)
-    except KeyError as error:
-        raise explain_unknown_type(error, '', config._cfg_dict) from error
+    except CONFIG_ERRORS as error:
+        raise explain_failure(error, '', config._cfg_dict) from error
 
 
 def _load_data(runner: Runner) -> None:
     """Build both loops now, for their data sets complain about files."""
     try:
         _ = runner.train_loop, runner.val_loop
-    except KeyError as error:
-        raise explain_unknown_type(error, '', runner.cfg._cfg_dict) from error
-    except (OSError, RuntimeError, AssertionError) as error:
+    except (OSError, RuntimeError, *CONFIG_ERRORS) as error:
         # how the data sets of OpenMMLab say that files are missing or damaged
         calls = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-        if not calls & {'full_init', 'load_data_list'}:
+        if calls & {'full_init', 'load_data_list'} and not isinstance(error, KeyError):
+            message = f'{type(error).__name__}: {error}'
+            raise UserError(
+                Fault('data', 'files of the data set', message, 'look at data_root and ann_file of the data loaders')
+            ) from error
+        if not isinstance(error, CONFIG_ERRORS):
             raise
-        message = f'{type(error).__name__}: {error}'
-        raise UserError(
-            Fault('data', 'files of the data set', message, 'look at data_root and ann_file of the data loaders')
-        ) from error
+        raise explain_failure(error, '', runner.cfg._cfg_dict) from error
 
 
 def _add_hooks(config: Any) -> None:
@@ -169,7 +195,7 @@ def _add_hooks(config: Any) -> None:
     types = [hook.get('type') if isinstance(hook, dict) else type(hook) for hook in hooks]
     present = {getattr(kind, '__name__', str(kind).rpartition('.')[2]) for kind in types}
     wanted = ['ProgressHook', 'LogHistoryHook']
-    if config.launcher != 'none':
+    if config.get('launcher', 'none') != 'none':
         # each process has BatchNorm statistics of its own images: all validate and save their mean
         wanted.append('SyncBuffersHook')
     config.custom_hooks = [*hooks, *(dict(type=name) for name in wanted if name not in present)]

@@ -87,6 +87,16 @@ class KLDivergence(nn.Module):
         divergence = F.kl_div(student, teacher, reduction='none', log_target=True)
         return self.loss_weight * self.tau**2 * self._reduce(divergence)
 
+    def effective_weight(self, preds_S: torch.Tensor) -> float:  # noqa: N803
+        """What ``loss_weight`` amounts to beside ``reduction='batchmean'``.
+
+        Args:
+            preds_S: Student's logits, (N, C) or (N, C, H, W).
+        """
+        if self.reduction != 'mean' or preds_S.numel() == 0:
+            return self.loss_weight
+        return self.loss_weight * preds_S.shape[0] / preds_S.numel()
+
     def _reduce(self, divergence: torch.Tensor) -> torch.Tensor:
         # not left to F.kl_div, whose 'mean' is announced to become 'batchmean'
         if self.reduction == 'batchmean':

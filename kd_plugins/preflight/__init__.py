@@ -1,7 +1,27 @@
 """Preflight: what is wrong with a config is said before it costs time."""
 
-from kd_plugins.preflight.check import build_from_config, check_testing, check_training
+from kd_plugins.preflight.check import (
+    build_from_config,
+    check_testing,
+    check_training,
+    inspect_modules,
+    inspect_training,
+)
 from kd_plugins.preflight.data import data_faults
+from kd_plugins.preflight.findings import Findings
+from kd_plugins.preflight.modules import select
 from kd_plugins.preflight.probe import pipeline_of
+from kd_plugins.preflight.render import notes
 
-__all__ = ['build_from_config', 'check_testing', 'check_training', 'data_faults', 'pipeline_of']
+__all__ = [
+    'Findings',
+    'build_from_config',
+    'check_testing',
+    'check_training',
+    'data_faults',
+    'inspect_modules',
+    'inspect_training',
+    'notes',
+    'pipeline_of',
+    'select',
+]

@@ -11,51 +11,98 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from kd_plugins.build import FALLBACK_SCOPE, build_component
+from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint
-from kd_plugins.errors import Fault, UserError
+from kd_plugins.errors import Fault, UserError, drafting
 from kd_plugins.preflight.data import data_faults
+from kd_plugins.preflight.dry_run import dry_run
+from kd_plugins.preflight.edit import apply_edits
+from kd_plugins.preflight.findings import Findings
+from kd_plugins.preflight.models import model_warnings, summarise_models
+from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.probe import probe_batch
+from kd_plugins.preflight.schedule import schedule_faults
 from kd_plugins.preflight.types import type_faults
+from kd_plugins.preflight.weights import set_aside_absent_weights
 
 
-def check_training(config: Any) -> None:
-    """Refuse a training config that cannot run.
+def check_training(config: Any) -> Findings:
+    """Refuse a training config that cannot run, and complete one that leaves things out.
 
-    Looks up the types, looks for the data, builds the model, sends one made-up batch through it, and holds a checkpoint
-    to resume from against it. The random state of the process stays as it was, and nothing that was built stays.
+    Connectors, and channels of connectors, that the config leaves out are written into it.
+
+    Args:
+        config: The whole config; its distiller is made explicit.
+
+    Returns:
+        What was found, without faults.
+
+    Raises:
+        UserError: With everything that is wrong.
+    """
+    findings = inspect_training(config)
+    if findings.faults:
+        raise UserError(*findings.faults)
+    return findings
+
+
+def inspect_training(config: Any, ready: bool = True) -> Findings:
+    """Find everything that is wrong with a training config, and complete what it leaves out.
+
+    Looks up the types, looks for the data, builds the model, sends a small batch through it, builds the optimiser and
+    the schedules, and holds a checkpoint to resume from against the model. The random state of the process stays as it
+    was, and nothing that was built stays.
+
+    Args:
+        config: The whole config; its distiller is made explicit.
+        ready: Whether data and weights must be there. Otherwise the lack of them is a warning.
+
+    Returns:
+        What was found.
+    """
+    findings = Findings()
+    scope = config.get('default_scope') or FALLBACK_SCOPE
+    findings.faults += part_faults(config, 'train') + part_faults(config, 'val')
+    findings.faults += type_faults(config, scope)
+    absent = data_faults(config)
+    (findings.faults if ready else findings.warnings).extend(absent)
+    with _isolated(), DefaultScope.overwrite_default_scope(scope):
+        drafted = _draft(config, findings, ready)
+        if drafted is not None:
+            _inspect(config, drafted, findings)
+    findings.faults = list(dict.fromkeys(findings.faults))
+    return findings
+
+
+def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
+    """List the modules of the student or the teacher, with what each of them returns.
 
     Args:
         config: The whole config.
+        role: ``'student'`` or ``'teacher'``; ``'model'`` for the whole model of a config without distillation.
 
     Raises:
-        UserError: With what is wrong.
+        UserError: The model cannot be built or run, or the config has no such model.
     """
-    scope = config.get('default_scope') or FALLBACK_SCOPE
-    faults = part_faults(config, 'train') + part_faults(config, 'val')
-    faults += type_faults(config, scope) + data_faults(config)
-    if faults:
-        raise UserError(*faults)
-    with _isolated(), DefaultScope.overwrite_default_scope(scope):
-        model = build_from_config(config)
+    findings = Findings()
+    with _isolated(), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+        algorithm = _draft(config, findings, ready=False)
+        model = algorithm if role == 'model' else getattr(algorithm, role, None)
         batch = probe_batch(config)
-        if batch is not None:
-            _try_step(model, batch)
-    path = config.get('load_from')
-    if config.get('resume'):
-        path = path or find_latest_checkpoint(config.work_dir)
-        if path:
-            check_checkpoint(model, path, '--resume', resume=True)
-    elif path:
-        read_checkpoint(path, 'load_from')
+        if model is None or batch is None:
+            expected = f'a config whose {role} can be built, and whose data can be made up or found'
+            advice = 'correct what tools/check_config.py names'
+            raise UserError(*(findings.faults or [Fault('model', expected, 'none', advice)]))
+        algorithm.train()
+        data = algorithm.data_preprocessor(batch, True)
+        return list_modules(lambda: model(**data, mode='loss'), model)
 
 
 def check_testing(config: Any) -> None:
@@ -123,6 +170,81 @@ def build_from_config(config: Any) -> BaseModel:
     return build_component(MMENGINE_MODELS, model, 'model')
 
 
+def _draft(config: Any, findings: Findings, ready: bool) -> Any:
+    """Build the model as far as it goes; None where it is not even that."""
+    if not ready:
+        config = copy.deepcopy(config)
+        absent = set_aside_absent_weights(config.model)
+        findings.warnings += absent
+        findings.absent += [fault.where for fault in absent]
+    try:
+        with drafting():
+            model = build_from_config(config)
+    except UserError as error:
+        findings.faults += error.faults
+        return None
+    findings.faults += [fault.within('model') for fault in getattr(model, 'faults', ())]
+    return model
+
+
+def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
+    batch = probe_batch(config)
+    if batch is None:
+        findings.warnings.append(
+            Fault(
+                'train_dataloader.dataset',
+                'two samples to send through the model',
+                'none: the data are not there, or the pipeline needs more than an image and a label',
+                'what only a forward can show will show at the first step',
+            )
+        )
+        findings.faults += _left_out_faults(getattr(model, 'distiller', None))
+    else:
+        edits = dry_run(model, batch, findings)
+        if edits:
+            apply_edits(config.model.distiller, edits)
+    findings.models = summarise_models(config.model, model, findings.absent)
+    findings.warnings += model_warnings(config, model, findings.without_gradient)
+    if not findings.faults:
+        _initialise(config, model, findings)
+        findings.faults += schedule_faults(config, model)
+        findings.faults += _resume_faults(config, model)
+
+
+def _left_out_faults(distiller: Any) -> list[Fault]:
+    """Connectors cannot be worked out without a batch."""
+    return [
+        Fault(
+            f'model.distiller.{distiller.spec.connectors[name].where}',
+            'a connector with its channels, where no batch can be had to work them out',
+            repr(distiller.spec.connectors[name].config),
+            'write the connector out, or put the data in place',
+        )
+        for name in getattr(distiller, 'left_out', ())
+    ]
+
+
+def _initialise(config: Any, model: BaseModel, findings: Findings) -> None:
+    try:
+        initialise(model, config.model, 'model')
+    except UserError as error:
+        findings.faults += error.faults
+
+
+def _resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
+    path = config.get('load_from')
+    try:
+        if config.get('resume'):
+            path = path or find_latest_checkpoint(config.work_dir)
+            if path:
+                check_checkpoint(model, path, '--resume', resume=True)
+        elif path:
+            read_checkpoint(path, 'load_from')
+    except UserError as error:
+        return error.faults
+    return ()
+
+
 @contextmanager
 def _isolated() -> Iterator[None]:
     """Keep random states as they are, and the log for the run itself, which builds the same model again."""
@@ -136,21 +258,3 @@ def _isolated() -> Iterator[None]:
         logging.disable(disabled)
         random.setstate(states[0])
         np.random.set_state(states[1])
-
-
-@torch.no_grad()
-def _try_step(model: BaseModel, batch: dict[str, Any]) -> None:
-    model.train()
-    try:
-        data = model.data_preprocessor(batch, True)
-        model(**data, mode='loss')
-    except UserError as error:
-        raise error.within('model') from error
-    except Exception as error:
-        # the made-up batch may be what is wrong: only the real one can tell
-        logging.disable(logging.NOTSET)
-        print_log(
-            f'preflight: a made-up batch did not run through the model ({type(error).__name__}: {error})',
-            logger='current',
-            level=logging.WARNING,
-        )

@@ -32,7 +32,19 @@ def part_faults(config: Any, part: str) -> list[Fault]:
         missing = []
     advice = f'add it, or take over a _base_ that has it ({", ".join(keys)} belong together)'
     faults = [Fault(key, f'the {part} part of the config', 'none', advice) for key in missing]
+    faults += _dataset_faults(config, keys[0])
     return faults if part == 'val' else faults + _hook_faults(config.get('custom_hooks'))
+
+
+def _dataset_faults(config: Any, loader: str) -> list[Fault]:
+    if not isinstance(config.get(loader), dict):
+        return []
+    dataset = config[loader].get('dataset')
+    if not (dataset is None or isinstance(dataset, (dict, list, tuple, str, int, float))) or (
+        isinstance(dataset, dict) and 'type' in dataset
+    ):
+        return []
+    return [Fault(f'{loader}.dataset', 'a dict with the key type', repr(dataset)[:80], "write dict(type='…', …)")]
 
 
 def _hook_faults(hooks: Any) -> list[Fault]:

@@ -1,38 +1,38 @@
-"""A batch that looks like the config's data, made without reading any."""
+"""A small batch that looks like the config's data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import TRANSFORMS
+from mmengine.registry import DATASETS, TRANSFORMS
 
-IMAGE_SIZE = 256
-SAMPLES = 2
+from kd_plugins.preflight.shapes import shape_of
+
+# height and width of the two made-up images
+SIZES = ((256, 256), (320, 224))
 
 
 def probe_batch(config: Any) -> dict[str, Any] | None:
-    """Send random images through the training pipeline of a config.
+    """Two samples as the training pipeline of a config gives them.
+
+    Where the pipeline gives all images one size, the samples are made-up images, and no data is looked at. Elsewhere
+    the first two samples of the data set are taken, which may lie anywhere or nowhere yet.
 
     Args:
-        config: The whole config; its transforms are built in the current default scope.
+        config: The whole config; transforms and data set are built in the current default scope.
 
     Returns:
-        A collated batch of two samples, ready for the model's data_preprocessor; None where the pipeline needs more
-        than an image and a label.
+        A collated batch, ready for the model's data_preprocessor; None where there are no samples to be had.
     """
-    pipeline = pipeline_of((config.get('train_dataloader') or {}).get('dataset'))
-    if pipeline is None:
-        return None
-    try:
-        steps = [step for step in pipeline if not str(step.get('type', '')).split('.')[-1].startswith('Load')]
-        transform = Compose([TRANSFORMS.build(step) for step in steps])
-        samples = [transform(_sample(index)) for index in range(SAMPLES)]
-    except Exception:
-        # a pipeline that needs more than this is none of our business, whatever it raises
-        return None
-    return pseudo_collate(samples) if all(isinstance(sample, dict) for sample in samples) else None
+    dataset = (config.get('train_dataloader') or {}).get('dataset')
+    pipeline = pipeline_of(dataset)
+    samples = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
+    if not samples or shape_of(samples[0].get('inputs')) != shape_of(samples[1].get('inputs')):
+        samples = _attempt(lambda: _first(dataset))
+    return pseudo_collate(samples) if samples else None
 
 
 def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
@@ -47,7 +47,23 @@ def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
     return dataset.get('pipeline') if isinstance(dataset, dict) else None
 
 
-def _sample(label: int) -> dict[str, Any]:
-    pixels = np.random.randint(0, 256, (IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
-    shape = (IMAGE_SIZE, IMAGE_SIZE)
-    return dict(img=pixels, img_shape=shape, ori_shape=shape, gt_label=label, sample_idx=label, img_path='')
+def _attempt(take: Callable[[], list[Any]]) -> list[Any]:
+    """Samples, or none where they need more than is here: what is wrong then, the data set itself says later."""
+    try:
+        samples = take()
+    except Exception:
+        return []
+    return samples if all(isinstance(sample, dict) for sample in samples) else []
+
+
+def _made_up(pipeline: list[dict[str, Any]]) -> Iterator[Any]:
+    steps = [step for step in pipeline if not str(step.get('type', '')).split('.')[-1].startswith('Load')]
+    transform = Compose([TRANSFORMS.build(step) for step in steps])
+    for label, size in enumerate(SIZES):
+        pixels = np.random.randint(0, 256, (*size, 3), dtype=np.uint8)
+        yield transform(dict(img=pixels, img_shape=size, ori_shape=size, gt_label=label, sample_idx=label, img_path=''))
+
+
+def _first(dataset: Any) -> list[Any]:
+    built = DATASETS.build(dataset)
+    return [built[index % len(built)] for index in range(len(SIZES))]

@@ -8,45 +8,59 @@ from typing import Any
 
 from torch import nn
 
-from kd_plugins.build import build_component
-from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.build import Declared, build_component
+from kd_plugins.errors import Fault, Faults, UserError, is_drafting
 from kd_plugins.recorders.recorder import Recorder
 from kd_plugins.registry import TASK_UTILS
 
 
 class RecorderSet:
-    """Builds recorders from a config and treats them as one.
+    """Builds recorders from what a config declares and treats them as one.
 
     Args:
-        configs: Recorder config by the recorder's name.
-        where: Key path of ``configs``, for messages.
+        declared: Recorders by name.
+
+    Attributes:
+        recorders: Those that could be built, by name.
+        faults: Of those that could not, empty unless built inside :func:`kd_plugins.errors.drafting`.
 
     Raises:
         UserError: A config is not that of a recorder.
     """
 
-    def __init__(self, configs: Mapping[str, Any] | None, where: str = '') -> None:
-        self.where = where
-        self.recorders: dict[str, Recorder] = {
-            name: build_component(TASK_UTILS, config, join_path(where, name))
-            for name, config in (configs or {}).items()
-        }
+    def __init__(self, declared: Mapping[str, Declared]) -> None:
+        self.declared = declared
+        self.recorders: dict[str, Recorder] = {}
+        faults = Faults()
+        for name, part in declared.items():
+            try:
+                recorder = build_component(TASK_UTILS, part.config, '')
+            except UserError as error:
+                faults += map(part.blame, error.faults)
+                continue
+            self.recorders[name] = recorder
+            faults += map(part.blame, getattr(recorder, 'faults', ()))
+        self.faults = faults.settle()
 
-    def attach(self, model: nn.Module) -> None:
+    def attach(self, model: nn.Module) -> tuple[Fault, ...]:
         """Attach every recorder to ``model``.
+
+        Returns:
+            While drafting, the faults of the sources that are not in the model; their recorders are dropped.
 
         Raises:
             UserError: With all sources that are not in the model; no recorder stays attached then.
         """
-        faults: list[Fault] = []
-        for name, recorder in self.recorders.items():
+        faults = Faults()
+        for name, recorder in list(self.recorders.items()):
             try:
                 recorder.attach(model)
             except UserError as error:
-                faults.extend(error.within(join_path(self.where, name)).faults)
-        if faults:
+                faults += map(self.declared[name].blame, error.faults)
+                del self.recorders[name]
+        if faults and not is_drafting():
             self.detach()
-            raise UserError(*faults)
+        return faults.settle()
 
     def detach(self) -> None:
         """Detach every recorder."""

@@ -9,8 +9,9 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
-from kd_plugins.build import build_model
+from kd_plugins.build import build_model, initialise
 from kd_plugins.checkpoint import load_strictly
+from kd_plugins.errors import Faults
 
 
 def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -> BaseModel:
@@ -22,7 +23,7 @@ def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -
         where: Key path of ``config``.
 
     Returns:
-        The teacher.
+        The teacher. While drafting, what is wrong with the checkpoint is in its ``faults``.
 
     Raises:
         UserError: The config is not that of a model, or the checkpoint cannot be read or does not fit.
@@ -31,11 +32,13 @@ def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -
         config = {**config, 'pretrained': False}
     model, has_weights = build_model(config, where)
     if checkpoint:
-        load_strictly(model, checkpoint, f'{where}_ckpt')
+        faults = Faults()
+        faults.attempt(load_strictly, model, checkpoint, f'{where}_ckpt')
+        model.faults = faults.settle()
         model._is_init = True
     elif not has_weights:
-        model.init_weights()
-        if not _loads_itself(config):
+        initialise(model, config, where)
+        if not loads_itself(config):
             print_log(
                 f'{where}: no {where}_ckpt and no pretrained weights: the student will imitate random weights',
                 logger='current',
@@ -44,8 +47,8 @@ def build_teacher(config: Any, checkpoint: str | None, where: str = 'teacher') -
     return model
 
 
-def _loads_itself(config: Any) -> bool:
+def loads_itself(config: Any) -> bool:
     """Whether an ``init_cfg`` somewhere in a model's config names a checkpoint."""
     if isinstance(config, dict):
-        return config.get('type') == 'Pretrained' or any(map(_loads_itself, config.values()))
-    return isinstance(config, (list, tuple)) and any(map(_loads_itself, config))
+        return config.get('type') == 'Pretrained' or any(map(loads_itself, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(loads_itself, config))

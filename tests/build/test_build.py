@@ -8,13 +8,13 @@ from torch import nn
 from toy import ToyClassifier
 
 from kd_plugins.build import (
+    argument_faults,
     build_component,
     build_model,
-    check_arguments,
-    explain_unknown_type,
+    explain_failure,
     user_scope,
 )
-from kd_plugins.errors import UserError
+from kd_plugins.errors import UserError, drafting
 from kd_plugins.losses import L2Loss
 from kd_plugins.registry import MODELS
 
@@ -51,34 +51,47 @@ class TestBuildComponent:
         with pytest.raises(UserError, match=r'^here\.tau: '):
             build_component(MODELS, dict(type='KLDivergence', tau=-1), 'here')
 
-    def test_an_error_of_ours_passes(self):
-        class Broken:
-            def __init__(self):
-                raise ZeroDivisionError
+    def test_what_a_constructor_stumbles_over_is_told(self):
+        class Grouped:
+            def __init__(self, groups):
+                self.size = 8 // groups
 
-        with pytest.raises(ZeroDivisionError):
-            build_component(MODELS, dict(type=Broken), 'here')
+        with pytest.raises(UserError, match='here: expected arguments that Grouped takes, got ZeroDivisionError'):
+            build_component(MODELS, dict(type=Grouped, groups=0), 'here')
+
+    @pytest.mark.parametrize('kind', [3, None, ['L2Loss']])
+    def test_a_type_that_is_none(self, kind):
+        with pytest.raises(UserError, match=r'^here\.type: expected the name of a model, or a class'):
+            build_component(MODELS, dict(type=kind), 'here')
+
+    def test_while_drafting_unknown_arguments_are_noted_and_left_out(self):
+        with drafting():
+            loss = build_component(MODELS, dict(type='L2Loss', mult=3, wieght=2), 'here')
+        assert loss.mult == 3
+        assert [fault.where for fault in loss.faults] == ['wieght']
 
 
-class TestCheckArguments:
+class TestArgumentFaults:
     def test_all_faults_at_once(self):
         def component(first, second, third=3):
             pass
 
-        with pytest.raises(UserError) as caught:
-            check_arguments(component, dict(frist=1, thrid=3), 'here')
-        assert str(caught.value).splitlines() == [
-            "here.frist: expected an argument of component, got 'frist'; did you mean 'first'?",
-            "here.thrid: expected an argument of component, got 'thrid'; did you mean 'third'?",
-            'here: expected the argument first of component, got none; add first=…',
-            'here: expected the argument second of component, got none; add second=…',
+        unknown, missing = argument_faults(component, dict(frist=1, thrid=3))
+        assert [str(fault) for fault in (*unknown.values(), *missing)] == [
+            "frist: expected an argument of component, got 'frist'; did you mean 'first'?",
+            "thrid: expected an argument of component, got 'thrid'; did you mean 'third'?",
+            ': expected the argument first of component, got none; add first=…',
+            ': expected the argument second of component, got none; add second=…',
         ]
 
     def test_keyword_arguments_take_everything(self):
-        check_arguments(lambda first, **kwargs: None, dict(first=1, other=2), 'here')
+        assert argument_faults(lambda first, **kwargs: None, dict(first=1, other=2)) == ({}, [])
 
     def test_positional_rest_is_not_an_argument_that_misses(self):
-        check_arguments(lambda *args, first=1: None, dict(first=1), 'here')
+        assert argument_faults(lambda *args, first=1: None, dict(first=1)) == ({}, [])
+
+    def test_types_of_python_without_a_signature(self):
+        assert argument_faults(dict, dict(first=1)) == ({}, [])
 
 
 class TestBuildModel:
@@ -174,19 +187,67 @@ class TestBuildModel:
         assert asked == [False]
 
 
-class TestExplainUnknownType:
-    def test_other_key_errors_pass(self):
-        error = KeyError('depth')
-        assert explain_unknown_type(error, 'here', {}) is error
+def fault_of(config):
+    """What is said of a model that cannot be built."""
+    with pytest.raises(UserError) as caught:
+        build_model(config, 'model')
+    (fault,) = caught.value.faults
+    return fault
+
+
+def classifier(**parts):
+    return {
+        'type': 'ImageClassifier',
+        'backbone': dict(type='ResNet', depth=18),
+        'head': dict(type='LinearClsHead', num_classes=10, in_channels=512),
+        **parts,
+    }
+
+
+class TestExplainFailure:
+    def test_a_fault_of_ours_gets_the_key_path_of_its_part(self):
+        fault = fault_of(classifier(backbone=dict(type='kd_plugins.PlainCNN', stages=3)))
+        assert fault.where == 'model.backbone.stages'
+
+    def test_a_part_without_a_type(self):
+        fault = fault_of(classifier(head=dict(num_classes=10, in_channels=512)))
+        assert (fault.where, fault.expected) == ('model.head', 'a dict with the key type')
+        assert fault.got.startswith('one with num_classes, in_channels')
+
+    def test_a_type_that_is_none(self):
+        fault = fault_of(classifier(head=dict(type=3, in_channels=512)))
+        assert (fault.where, fault.got) == ('model.head.type', '3')
 
     def test_names_come_from_the_right_registry(self):
         config = dict(type='ToyClassifer')
         with pytest.raises(KeyError) as caught:
             MMENGINE_MODELS.build(config)
-        explained = explain_unknown_type(caught.value, 'model', config)
-        assert isinstance(explained, UserError)
+        explained = explain_failure(caught.value, 'model', config)
         assert str(explained).startswith('model.type: ')
         assert "did you mean 'ToyClassifier'" in str(explained)
+
+    def test_an_unknown_argument_deep_in_a_model(self):
+        fault = fault_of(classifier(backbone=dict(type='ResNet', dpeth=18, depth=18)))
+        assert fault.where == 'model.backbone.dpeth'
+        assert fault.expected == 'an argument of ResNet'
+        assert "'depth'" in fault.advice
+
+    def test_a_missing_argument_and_the_misspelt_one_in_its_place(self):
+        fault = fault_of(classifier(head=dict(type='LinearClsHead', num_clases=10, in_channels=512)))
+        assert fault.where == 'model.head'
+        assert fault.got == "none for 'num_classes'"
+        assert fault.advice == "is 'num_clases' meant to be 'num_classes'?"
+
+    @pytest.mark.parametrize('depth', ['18', 19, None, [18]])
+    def test_a_value_that_a_part_refuses(self, depth):
+        fault = fault_of(classifier(backbone=dict(type='ResNet', depth=depth)))
+        assert fault.where == 'model.backbone'
+        assert fault.expected == 'arguments that ResNet takes'
+
+    def test_parts_of_one_type_are_told_apart(self):
+        good, bad = dict(type='ResNet', depth=18), dict(type='ResNet', depth=18, stem=64)
+        config = dict(type='ImageClassifier', backbone=bad, neck=good)
+        assert fault_of(config).where == 'model.backbone.stem'
 
 
 class TestUserScope:

@@ -108,7 +108,7 @@ def test_connector_idx():
 def test_data_idx():
     config = distiller_config()
     for side in ('student_recorders', 'teacher_recorders'):
-        config[side]['pooled'] = dict(type='ModuleInputs', source='fc')
+        config[side] = dict(pooled=dict(type='ModuleInputs', source='fc'))
     config['connectors'] = {}
     config['distill_losses'] = dict(loss_pooled=dict(type='L2Loss'))
     config['loss_forward_mappings'] = dict(
@@ -136,7 +136,7 @@ def test_one_record_may_feed_two_losses():
     config['loss_forward_mappings']['loss_again'] = dict(
         s_feature=dict(recorder='logits', from_student=True), t_feature=dict(recorder='logits', from_student=False)
     )
-    assert list(make(config).compute_distill_losses()) == ['loss_feature', 'loss_logits', 'loss_again']
+    assert list(make(config).compute_distill_losses()) == ['loss_again', 'loss_feature', 'loss_logits']
 
 
 def test_a_wrong_record_idx_says_where_and_how_often():
@@ -186,7 +186,9 @@ def test_a_bug_in_a_connector_is_not_taken_for_a_users_mistake():
         ('distill_losses', dict(loss_a=dict(type='L2Los')), r"distill_losses\.loss_a\.type: .*did you mean 'L2Loss'"),
         ('distill_losses', dict(loss_a=dict(type='KLDivergence', tau=0)), r'distill_losses\.loss_a\.tau: '),
         ('distill_losses', dict(loss_a=dict(type='L2Loss', weight=1)), r'distill_losses\.loss_a\.weight: '),
-        ('connectors', dict(a=[dict(type='ConvModuleConnector', in_channel=4)]), r'connectors\.a\[0\]: .*out_channel'),
+        ('connectors', dict(a=[dict(type='ConvModuleConnector', in_channel=4)]), r'connectors\.a: .*with its channels'),
+        ('connectors', dict(a='auto'), r"connectors\.a: expected a connector with its channels, got 'auto'; start it "),
+        ('connectors', dict(a=[dict(type='Nix')]), r'connectors\.a\.0\.type: expected a registered model'),
         ('connectors', dict(a=3), r'connectors\.a: expected a dict with the key type'),
         ('student_recorders', dict(a=dict(type='Outputs', source='')), r'student_recorders\.a\.type: '),
         ('loss_forward_mappings', dict(loss_z={}), r'loss_forward_mappings\.loss_z: '),
@@ -224,12 +226,14 @@ def test_what_has_no_effect_is_refused_all_at_once():
     config['distill_losses'].update(loss_idle=dict(type='L2Loss'), kd=dict(type='KLDivergence'))
     config['loss_forward_mappings']['kd'] = config['loss_forward_mappings']['loss_logits']
     config['connectors']['idle'] = dict(type='ConvModuleConnector', in_channel=1, out_channel=1)
+    config['student_recorders']['idle'] = dict(type='ModuleOutputs', source='conv1')
     with pytest.raises(UserError) as caught:
         make(config)
     assert [(fault.where, fault.expected) for fault in caught.value.faults] == [
-        ('distill_losses.loss_idle', 'a loss that loss_forward_mappings feeds'),
         ('distill_losses.kd', "a name that contains 'loss'"),
-        ('connectors.idle', 'a connector that a mapping names'),
+        ('distill_losses.loss_idle', 'a loss with its sources, or one that loss_forward_mappings feeds'),
+        ('connectors.idle', 'a connector that a loss uses'),
+        ('student_recorders.idle', 'a recorder that a loss uses'),
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from kd_plugins.engine.config import load_config
 from kd_plugins.errors import UserError
-from kd_plugins.preflight import check, check_training
+from kd_plugins.preflight import check_training
 
 STUDENT = Path(__file__).parents[2] / 'configs/quickstart/student_cnn_digits.py'
 
@@ -35,15 +35,14 @@ def test_a_good_config_passes_without_a_trace(config, tmp_path, capsys):
     assert capsys.readouterr().out == ''
 
 
-def test_a_batch_that_the_model_cannot_take_is_no_refusal(config, monkeypatch):
-    said = []
-    monkeypatch.setattr(check, 'print_log', lambda message, **_: said.append(message))
+def test_a_model_that_its_own_data_cannot_run_through(config):
     config.model.head.in_channels = 77  # the classifier gets 128
-
-    check_training(config)
-
-    assert len(said) == 1
-    assert said[0].startswith('preflight: a made-up batch did not run through the model (RuntimeError')
+    with pytest.raises(UserError) as caught:
+        check_training(config)
+    (fault,) = caught.value.faults
+    assert fault.where == 'model.head'
+    assert 'RuntimeError' in fault.got
+    assert 'in head.fc' in fault.got
 
 
 def test_all_that_is_missing_is_said_at_once(config):

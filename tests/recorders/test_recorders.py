@@ -4,8 +4,8 @@ from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from torch import nn
 from toy import ToyClassifier, count_hooks
 
-from kd_plugins.build import build_component
-from kd_plugins.errors import UserError
+from kd_plugins.build import Declared, build_component
+from kd_plugins.errors import UserError, drafting
 from kd_plugins.recorders import ModuleInputs, ModuleOutputs, Recorder, RecorderSet
 from kd_plugins.registry import TASK_UTILS
 
@@ -214,9 +214,13 @@ def test_the_base_class_is_a_contract():
 class TestRecorderSet:
     CONFIG = dict(feature=dict(type='ModuleOutputs', source='relu'), given=dict(type='ModuleInputs', source='fc'))
 
+    @staticmethod
+    def make(configs):
+        return RecorderSet({name: Declared(config, f'recorders.{name}') for name, config in configs.items()})
+
     def test_enters_and_pops_together(self):
         model = ToyClassifier()
-        recorders = RecorderSet(self.CONFIG)
+        recorders = self.make(self.CONFIG)
         recorders.attach(model)
         with recorders:
             model(torch.randn(2, 3, 8, 8))
@@ -226,7 +230,7 @@ class TestRecorderSet:
 
     def test_an_exception_inside_leaves_no_records(self):
         model = ToyClassifier()
-        recorders = RecorderSet(self.CONFIG)
+        recorders = self.make(self.CONFIG)
         recorders.attach(model)
         with pytest.raises(RuntimeError), recorders:
             model(torch.randn(2, 5, 8, 8))
@@ -235,7 +239,7 @@ class TestRecorderSet:
 
     def test_detach_leaves_no_hook(self):
         model = ToyClassifier()
-        recorders = RecorderSet(self.CONFIG)
+        recorders = self.make(self.CONFIG)
         recorders.attach(model)
         assert count_hooks(model) == 2
         recorders.detach()
@@ -245,16 +249,33 @@ class TestRecorderSet:
         model = ToyClassifier()
         config = dict(self.CONFIG, a=dict(type='ModuleOutputs', source='cnv1'), b=dict(type='ModuleInputs', source='x'))
         with pytest.raises(UserError) as caught:
-            RecorderSet(config, 'student_recorders').attach(model)
+            self.make(config).attach(model)
         assert [fault.where for fault in caught.value.faults] == [
-            'student_recorders.a.source',
-            'student_recorders.b.source',
+            'recorders.a.source',
+            'recorders.b.source',
         ]
         assert "did you mean 'conv1'" in str(caught.value)
         assert count_hooks(model) == 0
 
-    def test_none_and_empty_are_no_recorders(self):
-        assert RecorderSet(None).pop() == RecorderSet({}).pop() == {}
+    def test_empty_is_no_recorder(self):
+        assert RecorderSet({}).pop() == {}
+
+    def test_while_drafting_the_good_ones_work_and_the_faults_are_kept(self):
+        model = ToyClassifier()
+        config = dict(self.CONFIG, a=dict(type='ModuleOutputs', source='cnv1'), b=dict(type='Outputs', source='fc'))
+        with drafting():
+            recorders = self.make(config)
+            assert [fault.where for fault in recorders.faults] == ['recorders.b.type']
+            assert [fault.where for fault in recorders.attach(model)] == ['recorders.a.source']
+        with recorders:
+            model(torch.randn(2, 3, 8, 8))
+        assert {name: len(calls) for name, calls in recorders.pop().items()} == {'feature': 2, 'given': 1}
+
+    def test_a_source_that_was_written_bare_is_its_own_key(self):
+        declared = Declared(dict(type='ModuleOutputs', source='cnv1'), 'distill_losses.loss_kl.student', 'source')
+        with pytest.raises(UserError) as caught:
+            RecorderSet(dict(a=declared)).attach(ToyClassifier())
+        assert caught.value.faults[0].where == 'distill_losses.loss_kl.student'
 
     @pytest.mark.parametrize(
         ('config', 'message'),
@@ -266,4 +287,4 @@ class TestRecorderSet:
     )
     def test_a_bad_config_is_refused(self, config, message):
         with pytest.raises(UserError, match=message):
-            RecorderSet(dict(a=config), 'recorders')
+            self.make(dict(a=config))

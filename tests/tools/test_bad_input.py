@@ -111,7 +111,7 @@ def test_unknown_part_of_a_plain_model(capsys, tmp_path):
         ('custom_hooks=[EMAHook]', 'custom_hooks.0'),
         ('custom_hooks=EMAHook', 'custom_hooks'),
         ('optim_wrapper.constructor=Constructor', 'optim_wrapper.constructor'),
-        ('model.architecture.head.num_clases=10', 'model.architecture'),
+        ('model.architecture.head.num_clases=10', 'model.architecture.head.num_clases'),
     ],
 )
 def test_value_that_cannot_be(option, where, capsys, tmp_path, teacher_checkpoint):

@@ -1,0 +1,99 @@
+"""What goes wrong while a library builds the parts of a config, told with the key path in that config."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kd_plugins.build.names import registered_names
+from kd_plugins.errors import Fault, UserError, closest, join_path
+
+_UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<name>\S+) is not in the (?P<scope>[\w.]+)::(?P<kind>.+?) registry")
+_UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(?P<key>\w+)'")
+_MISSING_ARGUMENTS = re.compile(r'missing \d+ required .*arguments?: (?P<keys>.+)$')
+
+
+def explain_failure(error: Exception, where: str, config: Any) -> UserError:
+    """Turn what was raised while ``config`` was being built into one fault.
+
+    Args:
+        error: What was raised, with its traceback; a :class:`UserError` only gets the key path of what raised it.
+        where: Key path of ``config``.
+        config: The config that was being built, a dict with dicts below it.
+
+    Returns:
+        A fault that names the innermost dict of ``config`` that was being built, and the key where it is known.
+    """
+    path, component, given = _what_failed(error, config)
+    path = join_path(where, path)
+    if isinstance(error, UserError):
+        return error.within(path)
+    message = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
+    unknown = _UNKNOWN_TYPE.match(message)
+    if unknown:
+        name, scope, kind = unknown['name'], unknown['scope'], unknown['kind']
+        path = join_path(where, _path_of_type(config, name) or '', 'type')
+        return UserError(Fault(path, f'a registered {kind}', repr(name), closest(name, registered_names(kind, scope))))
+    if isinstance(error, KeyError) and (message == 'type' or 'must contain the key "type"' in message):
+        got = f'one with {", ".join(given) or "no key"}'
+        return UserError(Fault(path or 'CONFIG', 'a dict with the key type', got, "add type='…'"))
+    if message.startswith('type must be a str'):
+        return UserError(Fault(join_path(path, 'type'), 'the name of a type', repr(component), "write type='…'"))
+    name = str(getattr(component, '__name__', component or 'its type')).rpartition('.')[2]
+    path = path or 'CONFIG'
+    key = _UNKNOWN_ARGUMENT.search(message)
+    if key:
+        expected = f'an argument of {name}'
+        return UserError(Fault(join_path(path, key['key']), expected, repr(key['key']), _advice(component, key['key'])))
+    missing = _MISSING_ARGUMENTS.search(message)
+    if missing:
+        absent = re.findall(r"'(\w+)'", missing['keys'])
+        alike = [(key, near) for key in absent for near in difflib.get_close_matches(key, given)]
+        advice = ', '.join(f'is {near!r} meant to be {key!r}?' for key, near in alike) or 'add them'
+        expected = f'the arguments that {name} needs'
+        return UserError(Fault(path, expected, f'none for {missing["keys"]}', advice))
+    got = f'{type(error).__name__}: {message[:300]}'
+    return UserError(Fault(path, f'arguments that {name} takes', got, 'correct the value that it names'))
+
+
+def _what_failed(error: Exception, config: Any) -> tuple[str, Any, list[str]]:
+    """Key path below ``config`` of the innermost part that was being built, its class, and the keys it was given."""
+    calls = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name == 'build_from_cfg']
+    for frame in reversed(calls):
+        built = frame.f_locals.get('args', frame.f_locals.get('cfg'))
+        if not isinstance(built, Mapping):
+            continue
+        kind = frame.f_locals.get('obj_type')
+        places = [(path, node) for path, node in _dicts(config, '') if node.get('type') == kind]
+        alike = [path for path, node in places if node and set(built) >= set(node) - {'type', '_scope_'}]
+        if alike or (places and kind is not None):
+            return (alike or [places[0][0]])[0], frame.f_locals.get('obj_cls', kind), list(map(str, built))
+    node = config if isinstance(config, Mapping) else {}
+    return '', node.get('type'), list(map(str, node))
+
+
+def _advice(component: Any, key: str) -> str:
+    names: list[str] = []
+    for base in inspect.getmro(component) if inspect.isclass(component) else ():
+        if '__init__' in vars(base) and base is not object:
+            names += inspect.signature(vars(base)['__init__']).parameters
+    names = [name for name in names if name not in ('self', 'args', 'kwargs')]
+    return closest(key, names) if names else 'correct the key, or remove it'
+
+
+def _path_of_type(config: Any, name: str) -> str | None:
+    """Key path of the first dict below ``config`` whose type is ``name``."""
+    return next((path for path, node in _dicts(config, '') if node.get('type') == name), None)
+
+
+def _dicts(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every dict of a config, with its key path."""
+    if isinstance(node, Mapping):
+        yield path, node
+    children = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, child in children:
+        yield from _dicts(child, join_path(path, str(key)))

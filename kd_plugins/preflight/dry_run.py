@@ -1,0 +1,165 @@
+"""One step on a small batch, with an eye on everything that a real one would stumble over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.flop_counter import FlopCounterMode
+
+from kd_plugins.algorithms import SingleTeacherDistill
+from kd_plugins.distiller import ConfigurableDistiller
+from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.preflight.findings import Findings, StepCost
+from kd_plugins.preflight.shapes import shape_of
+from kd_plugins.preflight.trace import Tracer
+
+
+def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict[str, Any]:
+    """Send a batch forward and backward through a model as the Runner would.
+
+    Args:
+        model: Of the config; as far as it could be built.
+        batch: A collated batch.
+        findings: Grows by what is found.
+
+    Returns:
+        The edits that make the distiller's config explicit: value by key path below it, None for what is to be removed.
+    """
+    if isinstance(model, SingleTeacherDistill) and model.student is None:
+        return {}  # nothing says how the batch is to be prepared
+    model.train()
+    data = _attempt(
+        findings,
+        'model.data_preprocessor',
+        'a data_preprocessor that takes the data of the config',
+        lambda: model.data_preprocessor(batch, True),
+    )
+    if data is None:
+        return {}
+    findings.batch = shape_of(data.get('inputs'))
+    if isinstance(model, SingleTeacherDistill):
+        return _distill(model, data, findings)
+    losses = _forward(model, 'model', lambda: model(**data, mode='loss'), findings)
+    if losses is not None:
+        _backward(model, losses, findings)
+    return {}
+
+
+def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findings) -> dict[str, Any]:
+    if model.distiller is None:
+        return {}
+    inputs: Any = data.get('inputs')
+    samples = data.get('data_samples')
+    counts: dict[str, float] = {}
+    losses: dict[str, Any] = {}
+    ran = set()
+    for side, where, run in (
+        ('teacher', 'model.teacher', model.run_teacher),
+        ('student', 'model.architecture', model.run_student),
+    ):
+        if getattr(model, side) is not None:
+            with _counted(counts, side):
+                found = _forward(getattr(model, side), where, partial(run, inputs, samples), findings)
+            if found is not None:
+                ran.add(side)
+                losses.update(found)
+    edits: dict[str, Any] = {}
+    with _counted(counts, 'losses'):
+        if isinstance(model.distiller, ConfigurableDistiller):
+            tracer = Tracer(model.distiller, findings, image_size(inputs), ran)
+            distilled = tracer.run()
+            edits = tracer.edits
+        else:
+            compare = model.distiller.compute_distill_losses
+            distilled = _attempt(findings, 'model.distiller', 'a distiller that compares the records', compare) or {}
+    losses.update({f'distill.{name}': value for name, value in distilled.items()})
+    if not findings.faults:
+        with _counted(counts, 'backward'):
+            _backward(model, losses, findings)
+        findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1)
+    return edits
+
+
+def _cost(counts: dict[str, float], images: int) -> StepCost:
+    # what depends on weights that learn costs twice its forward again in the backward
+    losses = counts['losses'] * 3
+    student = counts['student'] + counts['backward'] - counts['losses'] * 2
+    return StepCost(counts['teacher'] / images, max(student, 0.0) / images, losses / images)
+
+
+def image_size(inputs: Any) -> tuple[int, int] | None:
+    """Height and width of a batch of images; None for other inputs."""
+    if not isinstance(inputs, torch.Tensor) or inputs.dim() != 4:
+        return None
+    return inputs.shape[2], inputs.shape[3]
+
+
+@contextmanager
+def _counted(counts: dict[str, float], name: str) -> Iterator[None]:
+    with FlopCounterMode(display=False) as counter:
+        yield
+    counts[name] = float(counter.get_total_flops())
+
+
+def _attempt(findings: Findings, where: str, expected: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except UserError as error:
+        findings.faults += error.within('model').faults
+    except Exception as error:
+        findings.faults.append(Fault(where, expected, _describe(error), 'correct what it names'))
+    return None
+
+
+def _forward(model: nn.Module, where: str, run: Callable[[], Any], findings: Findings) -> Any:
+    """Run a model; an exception is told with the module in which it happened."""
+    names = {module: name for name, module in model.named_modules()}
+    running: list[str] = []
+
+    def enter(module: nn.Module, _: Any) -> None:
+        if module in names:
+            running.append(names[module])
+
+    def leave(module: nn.Module, *_: Any) -> None:
+        if module in names:
+            running.pop()
+
+    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
+    try:
+        return run()
+    except UserError as error:
+        findings.faults += error.within('model').faults
+    except Exception as error:
+        place = running[-1] if running else ''
+        advice = f'look at the arguments of {place or "the model"} and at what the data pipeline gives'
+        where = join_path(where, place.partition('.')[0])
+        got = f'{_describe(error)}{f" in {place}" if place else ""}'
+        findings.faults.append(Fault(where, 'a model that its own data can run through', got, advice))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return None
+
+
+def _backward(model: BaseModel, losses: Any, findings: Findings) -> None:
+    def run() -> bool:
+        total, _ = model.parse_losses(losses)
+        total.backward()
+        return True
+
+    expected = 'losses that something can learn from'
+    if _attempt(findings, 'model', expected, run) is None:
+        return
+    learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    findings.without_gradient = [name for name, weight in learning if weight.grad is None]
+
+
+def _describe(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'

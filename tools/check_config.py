@@ -1,0 +1,73 @@
+"""Check a config without training: ``python tools/check_config.py CONFIG``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from kd_plugins.engine.command_line import ArgumentParser, command
+from kd_plugins.engine.config import load_config
+from kd_plugins.engine.launch import complete_config
+from kd_plugins.errors import Fault, UserError
+from kd_plugins.preflight import inspect_modules, inspect_training, render, select
+
+EPILOG = """examples:
+  python tools/check_config.py CONFIG
+  python tools/check_config.py CONFIG --list-modules teacher --match 'backbone.layer?'
+  python tools/check_config.py CONFIG --dump explicit.py
+"""
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line, check, and report."""
+    parser = ArgumentParser(
+        description='Build both models of a config, send a small batch through them and report all that is wrong',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='path of the config file')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values to change in the config'
+    )
+    parser.add_argument('--json', action='store_true', help='print the report as JSON')
+    parser.add_argument(
+        '--list-modules',
+        choices=['student', 'teacher', 'model'],
+        help='print the modules that can be recorded instead; model: of a config without distillation',
+    )
+    parser.add_argument('--match', metavar='GLOB', help='only modules with such a name; for --list-modules')
+    parser.add_argument('--dump', metavar='FILE', help='write the config, with connectors worked out, to a .py file')
+    arguments = parser.parse_args(argv)
+
+    config = load_config(arguments.config, arguments.cfg_options)
+    complete_config(config)
+    console = render.report_console(sys.stdout, sys.stdout.isatty())
+    if arguments.list_modules:
+        rows = select(inspect_modules(config, arguments.list_modules), arguments.match)
+        if not rows:
+            advice = f"look at them all: --list-modules {arguments.list_modules} --match '*'"
+            raise UserError(Fault('--match', 'the names of modules', f'{arguments.match!r}, which fits none', advice))
+        if arguments.json:
+            print(render.modules_as_json(rows))
+        else:
+            render.print_modules(rows, console)
+        return
+    config.work_dir = config.get('work_dir') or str(Path('work_dirs') / Path(arguments.config).stem)
+    findings = inspect_training(config, ready=False)
+    if arguments.json:
+        print(render.findings_as_json(findings))
+    else:
+        render.print_findings(findings, console)
+    if findings.faults:
+        sys.stdout.flush()
+        raise UserError(*findings.faults)
+    if arguments.dump:
+        config.dump(arguments.dump)
+    if not arguments.json:
+        console.print(f'{arguments.config}: good', markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
