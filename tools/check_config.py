@@ -1,6 +1,7 @@
 """Check a config without training: ``python tools/check_config.py CONFIG``."""
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     config = load_config(arguments.config, arguments.cfg_options)
+    written = copy.deepcopy(config)
     complete_config(config)
     console = render.report_console(sys.stdout, sys.stdout.isatty())
     if arguments.list_modules:
@@ -64,7 +66,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout.flush()
         raise UserError(*findings.faults)
     if arguments.dump:
-        config.dump(arguments.dump)
+        written.model = config.model
+        written.dump(arguments.dump)
     if not arguments.json:
         console.print(f'{arguments.config}: good', markup=False, highlight=False, soft_wrap=True)
 

@@ -1,40 +1,19 @@
 # FitNets and logit KD between the last two stages and the classifiers of a ResNet-50 and a ResNet-18.
-# The basic block of ResNet-18 calls its relu twice, the bottleneck of ResNet-50 three times: record_idx picks the last.
+# The channels of the regressors are left out: the preflight works them out.
+regressor = dict(type='kd_plugins.ConvModuleConnector', norm_cfg=dict(type='BN'))
 model = dict(
     type='kd_plugins.SingleTeacherDistill',
     distiller=dict(
-        type='ConfigurableDistiller',
-        student_recorders=dict(
-            bb_s4=dict(type='ModuleOutputs', source='backbone.layer4.1.relu'),
-            bb_s3=dict(type='ModuleOutputs', source='backbone.layer3.1.relu'),
-            fc=dict(type='ModuleOutputs', source='head.fc'),
-        ),
-        teacher_recorders=dict(
-            bb_s4=dict(type='ModuleOutputs', source='backbone.layer4.2.relu'),
-            bb_s3=dict(type='ModuleOutputs', source='backbone.layer3.5.relu'),
-            fc=dict(type='ModuleOutputs', source='head.fc'),
-        ),
+        type='kd_plugins.ConfigurableDistiller',
         distill_losses=dict(
-            loss_s4=dict(type='L2Loss', loss_weight=10),
-            loss_s3=dict(type='L2Loss', loss_weight=10),
-            loss_kl=dict(type='KLDivergence', tau=6, loss_weight=10, reduction='mean'),
-        ),
-        connectors=dict(
-            loss_s4_sfeat=dict(type='ConvModuleConnector', in_channel=512, out_channel=2048, norm_cfg=dict(type='BN')),
-            loss_s3_sfeat=dict(type='ConvModuleConnector', in_channel=256, out_channel=1024, norm_cfg=dict(type='BN')),
-        ),
-        loss_forward_mappings=dict(
             loss_s4=dict(
-                s_feature=dict(from_student=True, recorder='bb_s4', record_idx=1, connector='loss_s4_sfeat'),
-                t_feature=dict(from_student=False, recorder='bb_s4', record_idx=2),
+                type='L2Loss', loss_weight=10, student='backbone.layer4', teacher='backbone.layer4', connector=regressor
             ),
             loss_s3=dict(
-                s_feature=dict(from_student=True, recorder='bb_s3', record_idx=1, connector='loss_s3_sfeat'),
-                t_feature=dict(from_student=False, recorder='bb_s3', record_idx=2),
+                type='L2Loss', loss_weight=10, student='backbone.layer3', teacher='backbone.layer3', connector=regressor
             ),
             loss_kl=dict(
-                preds_S=dict(from_student=True, recorder='fc'),
-                preds_T=dict(from_student=False, recorder='fc'),
+                type='KLDivergence', tau=6, loss_weight=10, reduction='mean', student='head.fc', teacher='head.fc'
             ),
         ),
     ),

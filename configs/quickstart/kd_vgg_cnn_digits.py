@@ -20,14 +20,8 @@ model = dict(
     teacher_ckpt=teacher_ckpt,
     distiller=dict(
         type='kd_plugins.ConfigurableDistiller',
-        student_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
-        teacher_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
-        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=4)),
-        loss_forward_mappings=dict(
-            loss_kl=dict(
-                preds_S=dict(from_student=True, recorder='fc'),
-                preds_T=dict(from_student=False, recorder='fc'),
-            )
+        distill_losses=dict(
+            loss_kl=dict(type='KLDivergence', tau=4, student='head.fc', teacher='head.fc'),
         ),
     ),
 )

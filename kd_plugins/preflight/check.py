@@ -19,7 +19,7 @@ from torch import nn
 
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint
-from kd_plugins.errors import Fault, UserError, drafting
+from kd_plugins.errors import Fault, UserError, drafting, is_drafting
 from kd_plugins.preflight.data import data_faults
 from kd_plugins.preflight.dry_run import dry_run
 from kd_plugins.preflight.edit import apply_edits
@@ -31,6 +31,7 @@ from kd_plugins.preflight.probe import probe_batch
 from kd_plugins.preflight.schedule import schedule_faults
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
+from kd_plugins.registry import MODELS
 
 
 def check_training(config: Any) -> Findings:
@@ -160,9 +161,14 @@ def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = Fal
 def build_from_config(config: Any) -> BaseModel:
     """Build ``config.model`` with every complaint under its key path.
 
+    Args:
+        config: The whole config; connectors that it leaves out are worked out first and written into it.
+
     Raises:
         UserError: With what is wrong in it.
     """
+    if not is_drafting() and _leaves_out(config.model.get('distiller')):
+        _work_out(config)
     # models complete the configs that they are given
     model = copy.deepcopy(config.model)
     if config.get('data_preprocessor') is not None:
@@ -209,6 +215,31 @@ def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
         _initialise(config, model, findings)
         findings.faults += schedule_faults(config, model)
         findings.faults += _resume_faults(config, model)
+
+
+def _leaves_out(distiller: Any) -> bool:
+    """Whether a distiller's config leaves connectors to the preflight."""
+    if not isinstance(distiller, dict):
+        return False
+    try:
+        with drafting():
+            return bool(getattr(build_component(MODELS, copy.deepcopy(distiller), ''), 'left_out', ()))
+    except UserError:
+        return False  # the build says what is wrong
+
+
+def _work_out(config: Any) -> None:
+    findings = Findings()
+    with _isolated(), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+        model = _draft(config, findings, ready=False)
+        batch = probe_batch(config)
+        if model is not None and batch is not None:
+            edits = dry_run(model, batch, findings)
+            apply_edits(config.model.distiller, edits)
+        elif model is not None:
+            findings.faults += _left_out_faults(model.distiller)
+    if findings.faults:
+        raise UserError(*findings.faults)
 
 
 def _left_out_faults(distiller: Any) -> list[Fault]:

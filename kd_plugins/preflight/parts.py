@@ -32,19 +32,24 @@ def part_faults(config: Any, part: str) -> list[Fault]:
         missing = []
     advice = f'add it, or take over a _base_ that has it ({", ".join(keys)} belong together)'
     faults = [Fault(key, f'the {part} part of the config', 'none', advice) for key in missing]
-    faults += _dataset_faults(config, keys[0])
+    faults += _loader_faults(config, keys[0])
     return faults if part == 'val' else faults + _hook_faults(config.get('custom_hooks'))
 
 
-def _dataset_faults(config: Any, loader: str) -> list[Fault]:
-    if not isinstance(config.get(loader), dict):
-        return []
-    dataset = config[loader].get('dataset')
-    if not (dataset is None or isinstance(dataset, (dict, list, tuple, str, int, float))) or (
-        isinstance(dataset, dict) and 'type' in dataset
-    ):
-        return []
-    return [Fault(f'{loader}.dataset', 'a dict with the key type', repr(dataset)[:80], "write dict(type='…', …)")]
+def _loader_faults(config: Any, loader: str) -> list[Fault]:
+    """A data set and a sampler are configs, or objects that a Python program has put there."""
+    parts = config.get(loader)
+    return [
+        Fault(f'{loader}.{key}', 'a dict with the key type', repr(parts[key])[:80], "write dict(type='…', …)")
+        for key in ('dataset', 'sampler')
+        if isinstance(parts, dict) and key in parts and not _is_part(parts[key])
+    ]
+
+
+def _is_part(value: Any) -> bool:
+    if isinstance(value, dict):
+        return 'type' in value
+    return value is not None and not isinstance(value, (str, int, float, list, tuple))
 
 
 def _hook_faults(hooks: Any) -> list[Fault]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from flagship import LONG_FORM
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
@@ -21,8 +22,8 @@ from stand_in import import_mmrazor
 MMRAZOR = import_mmrazor()
 from mmrazor.registry import MODELS as MMRAZOR_MODELS  # noqa: E402
 
-FLAGSHIP = 'configs/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
-MMRAZORS_FLAGSHIP = '.mim/configs/distill/mmcls/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
+FLAGSHIP = Path(__file__).parents[2] / 'configs/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
+MMRAZORS_FLAGSHIP = 'configs/distill/mmcls/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
 PRECISIONS = [(torch.float64, 1e-6), (torch.float32, 1e-5)]
 SHAPES = [(3, 5), (2, 4, 3, 3)]
 BN = dict(type='BN')
@@ -112,31 +113,34 @@ def test_conv_module_connector(options, precision):
         assert (mine.grad - oracle.grad).norm() <= tolerance * max(oracle.grad.norm(), 1)
 
 
-def flagship(path):
-    """The model of a config of the flagship without pretrained weights, which are not here."""
-    # only the dict of the model is wanted: the rest of MMRazor's config asks for the package mmcls
-    text = Path(path).read_text().replace('mmcls::', 'mmpretrain::')
-    if 'mmrazor' in str(path):
-        config = Config.fromstring(text[text.index('teacher_ckpt =') : text.index('val_cfg =')], '.py')
-    else:
-        config = Config.fromfile(path)
-    model = copy.deepcopy(config.model)
+def mmrazors_flagship():
+    """The model of MMRazor's own config, without pretrained weights, which are not here."""
+    import mmrazor
+
+    # only the dict of the model is wanted: the rest of the config asks for the package mmcls
+    text = Path(mmrazor.__file__).with_name('.mim').joinpath(MMRAZORS_FLAGSHIP).read_text()
+    text = text.replace('mmcls::', 'mmpretrain::')
+    model = Config.fromstring(text[text.index('teacher_ckpt =') : text.index('val_cfg =')], '.py').model
     model.teacher_ckpt = None
     model.teacher.pretrained = False
-    model.setdefault('data_preprocessor', config.get('data_preprocessor'))
     return model
+
+
+def our_flagship():
+    """The same long form as we train it, with the preprocessing of the data's config."""
+    model = copy.deepcopy(LONG_FORM)
+    model['teacher']['pretrained'] = False
+    preprocessor = Config.fromfile(FLAGSHIP).data_preprocessor
+    return {**model, 'type': 'kd_plugins.SingleTeacherDistill', 'data_preprocessor': preprocessor}
 
 
 @pytest.fixture(scope='module')
 def flagships():
     """Our algorithm and mmrazor's, with the same weights."""
-    import mmrazor
-
-    root = Path(__file__).parents[2]
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        ours = MMENGINE_MODELS.build(flagship(root / FLAGSHIP))
-        theirs = MMRAZOR_MODELS.build(flagship(Path(mmrazor.__file__).parent / MMRAZORS_FLAGSHIP))
+        ours = MMENGINE_MODELS.build(our_flagship())
+        theirs = MMRAZOR_MODELS.build(mmrazors_flagship())
     assert type(ours).__module__.startswith('kd_plugins')
     assert type(theirs).__module__.startswith('mmrazor')
     for module in ours.teacher.modules():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from flagship import LONG_FORM
 
 from tools import train
 
@@ -28,9 +29,24 @@ def scalars(work_dir):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.fixture
+def long_form(tmp_path):
+    """The seed's config in MMRazor's long form."""
+    path = tmp_path / 'long_form.py'
+    data = ('datasets/imagenet_bs32', 'schedules/imagenet_bs256', 'default_runtime')
+    path.write_text(
+        f'_base_ = {[f"mmpretrain::_base_/{name}.py" for name in data]}\n'
+        f'model = {LONG_FORM!r}\n'
+        "val_cfg = dict(type='SingleTeacherDistillValLoop')\n"
+    )
+    return path
+
+
 @pytest.mark.slow
-def test_seed_config_trains_on_imagenet_files(imagenet_root, random_checkpoint, tmp_path):
+@pytest.mark.parametrize('form', ['short', 'long'])
+def test_seed_config_trains_on_imagenet_files(form, long_form, imagenet_root, random_checkpoint, tmp_path):
     config = CONFIGS / 'fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
+    config = long_form if form == 'long' else config
     work_dir = tmp_path / 'run'
     checkpoint = random_checkpoint('resnet50_8xb32_in1k')
 
