@@ -20,7 +20,13 @@ EXTENDING = (REPOSITORY / 'docs' / 'extending.md').read_text()
     [
         'kd_plugins.losses.l2_loss',
         'kd_plugins.losses.kl_divergence',
+        'kd_plugins.connectors.choice',
         'kd_plugins.connectors.conv_module_connector',
+        'kd_plugins.connectors.linear_connector',
+        'kd_plugins.connectors.map_to_tokens',
+        'kd_plugins.connectors.resize_connector',
+        'kd_plugins.connectors.tokens_to_map',
+        'kd_plugins.preflight.shapes',
         'kd_plugins.recorders.module_outputs',
     ],
 )

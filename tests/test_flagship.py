@@ -1,4 +1,4 @@
-"""The FitNets config in the short form, as it is shipped, and in MMRazor's long form is one and the same distillation."""
+"""The FitNets config is the same distillation in the short form, as it is shipped, and in MMRazor's long form."""
 
 import copy
 from pathlib import Path

@@ -24,6 +24,7 @@ ROWS = [
     ('models',),
     ('preflight',),
     ('report',),
+    ('scaffold',),
     ('engine',),
 ]
 HEIGHT = {room: height for height, row in enumerate(ROWS) for room in row}

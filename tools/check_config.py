@@ -69,7 +69,9 @@ def main(argv: list[str] | None = None) -> None:
         written.model = config.model
         written.dump(arguments.dump)
     if not arguments.json:
-        console.print(f'{arguments.config}: good', markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f'{arguments.config}: good, {findings.seconds:.1f} s', markup=False, highlight=False, soft_wrap=True
+        )
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from kd_plugins.build import Declared, build_component, find_component
-from kd_plugins.connectors.choice import missing_channels
+from kd_plugins.connectors import channels_of, missing_channels
 from kd_plugins.distiller.reading import read_config
 from kd_plugins.distiller.spec import AUTO, DistillerSpec, LossSpec, RecordSpec
 from kd_plugins.errors import Fault, Faults, UserError, is_drafting, join_path
@@ -141,15 +141,12 @@ class ConfigurableDistiller(BaseModule):
         message = str(error)
         if not isinstance(data, torch.Tensor) or not any(word in message for word in ('channels', 'shape', 'dim')):
             return error
-        return UserError(
-            Fault(
-                self.spec.connectors[record.connector or ''].where,
-                f'a connector for the record {tuple(data.shape)} of {record.recorder!r}',
-                message.splitlines()[0],
-                f'set its in_channel to {data.shape[1] if data.dim() > 1 else data.shape[0]}, or leave it out '
-                f'(used by {record.where})',
-            )
-        )
+        advice = "write 'auto'"
+        if 2 <= data.dim() <= 5:
+            advice = f'set its in_channel to {channels_of(tuple(data.shape))}, or leave it out (used by {record.where})'
+        where = self.spec.connectors[record.connector or ''].where
+        expected = f'a connector for the record {tuple(data.shape)} of {record.recorder!r}'
+        return UserError(Fault(where, expected, message.splitlines()[0], advice))
 
 
 def parts_of(config: Any, where: str) -> list[tuple[Any, str]]:

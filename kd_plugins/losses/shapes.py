@@ -39,11 +39,11 @@ def _advice(student: torch.Tensor, teacher: torch.Tensor) -> str:
         return f'their ranks differ ({student.dim()} and {teacher.dim()}): record the same kind of tensor on both sides'
     if student.shape[0] != teacher.shape[0]:
         return 'the batch sizes differ: both models must have seen the same batch'
-    if student.shape[1] != teacher.shape[1]:
-        if student.dim() == 2:
-            return 'the numbers of classes or channels differ: give both models the same one'
+    if student.dim() == 2:
+        return 'the numbers of classes or channels differ: give both models the same one, or add a LinearConnector'
+    if student.shape[1] != teacher.shape[1] and student.dim() == 4:
         return (
             "the channels differ: add a connector to the student's side, dict(type='ConvModuleConnector', "
             f'in_channel={student.shape[1]}, out_channel={teacher.shape[1]})'
         )
-    return 'the heights or widths differ: record stages of the same stride, or add a connector with a stride'
+    return "heights, widths or tokens differ: record stages of the same stride, or add connector='auto' to the loss"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,6 +70,7 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
         What was found.
     """
     findings = Findings()
+    start = time.perf_counter()
     scope = config.get('default_scope') or FALLBACK_SCOPE
     findings.faults += part_faults(config, 'train') + part_faults(config, 'val')
     findings.faults += type_faults(config, scope)
@@ -79,6 +81,7 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
         if drafted is not None:
             _inspect(config, drafted, findings)
     findings.faults = list(dict.fromkeys(findings.faults))
+    findings.seconds = time.perf_counter() - start
     return findings
 
 

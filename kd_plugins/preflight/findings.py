@@ -106,6 +106,7 @@ class Findings:
         without_gradient: Parameters that are to be trained and get no gradient.
         chosen: Connectors that were worked out, by key path; None where none is needed.
         absent: Key paths of weights that were not there and not loaded.
+        seconds: How long the preflight took.
         batch: Shape of the images of the batch that was sent through; None where none was.
     """
 
@@ -117,6 +118,7 @@ class Findings:
     without_gradient: list[str] = field(default_factory=list)
     chosen: dict[str, Any] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    seconds: float = 0.0
     batch: Shape | None = None
 
     def as_dict(self) -> dict[str, Any]:

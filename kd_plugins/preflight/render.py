@@ -23,7 +23,8 @@ GRADIENTS_SHOWN = 8
 
 def notes(findings: Findings) -> list[str]:
     """What a run says of its preflight at its start: connectors that were chosen, and warnings."""
-    lines = [f'preflight: {where} = {_chosen(config)}' for where, config in findings.chosen.items()]
+    lines = [f'preflight: good, {findings.seconds:.1f} s']
+    lines += [f'preflight: {where} = {_chosen(config)}' for where, config in findings.chosen.items()]
     lines += [
         f'warning: {fault.where}: expected {fault.expected}, got {fault.got}; {fault.advice}'
         for fault in findings.warnings

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kd_plugins.build import build_component, find_component
-from kd_plugins.connectors.choice import channels_of, choose_connectors, complete_channels
+from kd_plugins.connectors import channels_of, choose_connectors, complete_channels
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, join_path
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace

@@ -43,13 +43,16 @@ def set_aside_absent_weights(model: Any) -> list[Fault]:
     return warnings
 
 
-def _asked_for(node: Any, where: str) -> Iterator[tuple[str, Any, str, Any]]:
-    """Every place that names weights: key path, the dict, its key, and the address."""
+def _asked_for(node: Any, where: str, replaced: bool = False) -> Iterator[tuple[str, Any, str, Any]]:
+    """Every place that names weights: key path, the dict, its key, and the address.
+
+    Where ``replaced``, a checkpoint stands for the pretrained weights of the model.
+    """
     if not isinstance(node, dict):
         return
     if isinstance(node.get('teacher_ckpt'), str):
         yield join_path(where, 'teacher_ckpt'), node, 'teacher_ckpt', node['teacher_ckpt']
-    if 'cfg_path' in node and node.get('pretrained'):
+    if 'cfg_path' in node and node.get('pretrained') and not replaced:
         try:
             address = resolve_model_config(node, where)[2]
         except UserError:
@@ -59,4 +62,5 @@ def _asked_for(node: Any, where: str) -> Iterator[tuple[str, Any, str, Any]]:
     if isinstance(start, Mapping) and start.get('type') == 'Pretrained' and isinstance(start.get('checkpoint'), str):
         yield join_path(where, 'init_cfg.checkpoint'), node, 'init_cfg', start['checkpoint']
     for key, child in node.items():
-        yield from _asked_for(child, join_path(where, str(key)))
+        replaced = key == 'teacher' and bool(node.get('teacher_ckpt'))
+        yield from _asked_for(child, join_path(where, str(key)), replaced)

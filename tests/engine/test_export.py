@@ -17,6 +17,7 @@ from toy import algorithm_config, is_same, make_runner, runner_config
 from kd_plugins.engine.config import load_config
 from kd_plugins.engine.export import export_student
 from kd_plugins.errors import UserError
+from kd_plugins.preflight import build_from_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DIGITS = 'quickstart/fitnets_resnet50_resnet18_digits.py'
@@ -63,11 +64,8 @@ def make_distillation(name):
     config.model.teacher_ckpt = None
     if 'cfg_path' in config.model.teacher:
         config.model.teacher.pretrained = False
-    model = dict(config.model)
-    if 'data_preprocessor' in config:
-        model.setdefault('data_preprocessor', config.data_preprocessor)
     torch.manual_seed(0)
-    algorithm = MODELS.build(model).eval()
+    algorithm = build_from_config(config).eval()
     for buffer_name, buffer in algorithm.named_buffers():
         if buffer_name.endswith(('running_mean', 'running_var')):
             buffer.uniform_(0.5, 1.5)

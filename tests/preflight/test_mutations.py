@@ -30,6 +30,18 @@ SPARED = ('work_dir', 'launcher', 'log_level', 'env_cfg', 'default_scope')
 def good_configs() -> dict[str, dict[str, Any]]:
     """Configs that train: the long form, the short form with a connector written out, and one with 'auto'."""
     long = load_config(CONFIGS / 'quickstart' / 'kd_vgg_cnn_digits.py').to_dict()
+    fc = dict(fc=dict(type='ModuleOutputs', source='head.fc'))
+    long['model']['distiller'] = dict(
+        type='ConfigurableDistiller',
+        student_recorders=copy.deepcopy(fc),
+        teacher_recorders=fc,
+        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=4)),
+        loss_forward_mappings=dict(
+            loss_kl=dict(
+                preds_S=dict(recorder='fc', from_student=True), preds_T=dict(recorder='fc', from_student=False)
+            )
+        ),
+    )
     long['model'].pop('teacher_ckpt')
     long.pop('teacher_ckpt', None)
     long['train_dataloader'].update(batch_size=4)

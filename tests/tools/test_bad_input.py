@@ -127,37 +127,32 @@ def test_unknown_key(capsys, tmp_path, teacher_checkpoint):
     assert "'teacher_trainable'" in message
 
 
-def test_source_that_is_not_in_the_model(capsys, tmp_path, teacher_checkpoint):
-    message = refused_options(
-        capsys,
-        tmp_path,
-        f'model.teacher_ckpt={teacher_checkpoint}',
-        'model.distiller.student_recorders.fc.source=head.fcc',
+def spoilt(capsys, tmp_path, teacher_checkpoint, student):
+    """What is said of the config with another source of the student."""
+    config = tmp_path / 'config.py'
+    loss = f'dict(loss_kl=dict(student={student!r}))'
+    config.write_text(
+        f'_base_ = {str(KD)!r}\n'
+        f'model = dict(teacher_ckpt={str(teacher_checkpoint)!r}, distiller=dict(distill_losses={loss}))\n'
     )
-    assert 'error: model.distiller.student_recorders.fc.source' in message
+    return refused(capsys, [config], tmp_path / 'parent' / 'run')
+
+
+def test_source_that_is_not_in_the_model(capsys, tmp_path, teacher_checkpoint):
+    message = spoilt(capsys, tmp_path, teacher_checkpoint, 'head.fcc')
+    assert f'error: {LOSS_KL}.student\n' in message
     assert "'head.fc'" in message
 
 
 def test_record_idx_beyond_the_calls(capsys, tmp_path, teacher_checkpoint):
-    message = refused_options(
-        capsys,
-        tmp_path,
-        f'model.teacher_ckpt={teacher_checkpoint}',
-        'model.distiller.loss_forward_mappings.loss_kl.preds_S.record_idx=1',
-    )
-    assert 'error: model.distiller.loss_forward_mappings.loss_kl.preds_S.record_idx' in message
+    message = spoilt(capsys, tmp_path, teacher_checkpoint, dict(_delete_=True, source='head.fc', record_idx=1))
+    assert f'error: {LOSS_KL}.student.record_idx' in message
     assert 'ran once' in message
 
 
 def test_tensors_that_do_not_meet(capsys, tmp_path, teacher_checkpoint):
-    message = refused_options(
-        capsys,
-        tmp_path,
-        f'model.teacher_ckpt={teacher_checkpoint}',
-        'model.distiller.student_recorders.fc.source=neck',
-        'model.distiller.loss_forward_mappings.loss_kl.preds_S.data_idx=0',
-    )
-    assert 'error: model.distiller.distill_losses.loss_kl' in message
+    message = spoilt(capsys, tmp_path, teacher_checkpoint, dict(_delete_=True, source='neck', data_idx=0))
+    assert f'error: {LOSS_KL}' in message
     assert '(2, 128)' in message
     assert '(2, 10)' in message
 

@@ -1,0 +1,147 @@
+"""The text of a config."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.hub import get_config
+
+from kd_plugins.preflight.shapes import describe_shape
+from kd_plugins.scaffold.method import explain_softening, losses_of
+from kd_plugins.scaffold.models import Model
+from kd_plugins.scaffold.plan import Plan
+from kd_plugins.scaffold.stages import Stage
+from kd_plugins.scaffold.text import assign, comment, render
+
+NORMALISATION = ('mean', 'std', 'to_rgb')
+UNTRAINED = 'random weights teach nothing: train the teacher on these data, and name its checkpoint here'
+
+
+def write_page(plan: Plan) -> str:
+    """Write a plan down as a config in the short form.
+
+    Args:
+        plan: Of :func:`kd_plugins.scaffold.plan.make_plan`.
+    """
+    parts = [
+        _header(plan),
+        assign('_base_', _bases(plan)),
+        '',
+        *_images(plan),
+        *_normalisation(plan),
+        _explanation(plan),
+        _model(plan),
+        '',
+        assign('val_cfg', dict(type='kd_plugins.SingleTeacherDistillValLoop')),
+    ]
+    return '\n'.join(parts) + '\n'
+
+
+def _header(plan: Plan) -> str:
+    needs = plan.dataset.needs
+    if plan.request.teacher_ckpt:
+        needs += f'; the teacher in {plan.request.teacher_ckpt}'
+    elif plan.pretrained:
+        needs += "; the teacher's weights are downloaded"
+    else:
+        needs += '; a teacher that was trained on these data (see teacher_ckpt)'
+    path = plan.request.out.as_posix()
+    processes = re.search(r'_(\d+)xb\d+', plan.student.name)
+    launch = f'python tools/train.py {path}'
+    if plan.own_recipe and processes:
+        launch = f'bash tools/dist_train.sh {path} {processes[1]}'
+    lines = [
+        f'Purpose: {plan.method.title}, {plan.teacher.name} into {plan.student.name}, on {plan.dataset.title}',
+        f'Needs: {needs}',
+        f'Launch: {launch}',
+        'Result: not measured',
+    ]
+    return comment('\n'.join(lines))
+
+
+def _bases(plan: Plan) -> list[str]:
+    if plan.own_recipe:
+        return [plan.student.path]
+    folder = os.path.relpath(plan.request.configs, plan.request.out.resolve().parent)
+    return [base if '::' in base else Path(folder, base).as_posix() for base in plan.dataset.bases]
+
+
+def _images(plan: Plan) -> list[str]:
+    """How the digits become as large as the models need them."""
+    if plan.request.dataset != 'digits':
+        return []
+    return [
+        comment('the digits are 8x8 pixels'),
+        assign('enlarge', dict(type='Resize', scale=plan.size)),
+        "train_pipeline = [enlarge, dict(type='NumpyToPIL'), _base_.affine, dict(type='PILToNumpy'), "
+        "dict(type='PackInputs')]",
+        "test_pipeline = [enlarge, dict(type='PackInputs')]",
+        'train_dataloader = dict(dataset=dict(pipeline=train_pipeline))',
+        'val_dataloader = dict(dataset=dict(pipeline=test_pipeline))',
+        'test_dataloader = dict(dataset=dict(pipeline=test_pipeline))',
+        '',
+    ]
+
+
+def _normalisation(plan: Plan) -> list[str]:
+    """How a trained teacher wants its images, where the inherited config does otherwise."""
+    if not plan.teacher_knows_data or not (plan.pretrained or plan.request.teacher_ckpt):
+        return []
+    base = plan.student.whole if plan.own_recipe else get_config(plan.dataset.bases[0])
+    inherited, wanted = (config.get('data_preprocessor') or {} for config in (base, plan.teacher.whole))
+    if all(inherited.get(key) == wanted.get(key) for key in NORMALISATION):
+        return []
+    return [
+        comment('as the teacher was trained; the student, untrained, can learn with any'),
+        assign('data_preprocessor', {key: wanted[key] for key in NORMALISATION if key in wanted}),
+        '',
+    ]
+
+
+def _explanation(plan: Plan) -> str:
+    lines = []
+    if plan.own_recipe:
+        lines.append("Data, schedule and hooks are the student's own; only the model is replaced.")
+    else:
+        lines.append(f'The schedule is {plan.dataset.recipe}; it is not tuned for this student.')
+    if plan.student.mixes:
+        mixes = ' and '.join(plan.student.mixes)
+        lines.append(f'The student trains on mixed images ({mixes}), as it does alone; the teacher sees the same.')
+    if plan.pairs:
+        lines.append(f'Paired by resolution, student and teacher, at {plan.size[0]}x{plan.size[1]} pixels:')
+        lines += [f'  {_describe(student)} and {_describe(teacher)}' for student, teacher in plan.pairs]
+        lines.append("connector='auto' becomes what makes the two meet; tools/check_config.py shows it.")
+    if plan.logits:
+        lines.append(f'{explain_softening(plan.request.dataset)}.')
+    else:
+        lines.append('No loss compares class scores: no module of one of the heads returns them.')
+    return comment('\n'.join(lines))
+
+
+def _describe(stage: Stage) -> str:
+    return f'{stage.source.path} {describe_shape(stage.source.shape[1:])} (stride {stage.stride})'
+
+
+def _model(plan: Plan) -> str:
+    losses = losses_of(plan.pairs, plan.logits, plan.request.dataset)
+    distiller = dict(type='kd_plugins.ConfigurableDistiller', distill_losses=losses)
+    lines = ['_delete_=True,'] if plan.own_recipe else []
+    lines += [
+        "type='kd_plugins.SingleTeacherDistill',",
+        _part('architecture', plan.student, plan, pretrained=False),
+        _part('teacher', plan.teacher, plan, pretrained=plan.pretrained),
+    ]
+    if plan.request.teacher_ckpt:
+        lines.append(f'teacher_ckpt={render(plan.request.teacher_ckpt)},')
+    elif not plan.pretrained:
+        lines += [comment(UNTRAINED), 'teacher_ckpt=None,']
+    lines.append(f'distiller={render(distiller, indent=4, broken=2)},')
+    return '\n'.join(['model = dict(', *(f'    {line}' for line in lines), ')'])
+
+
+def _part(key: str, model: Model, plan: Plan, pretrained: bool) -> str:
+    config: dict[str, Any] = dict(cfg_path=model.path, pretrained=pretrained, **plan.changes(model))
+    return f'{key}={render(config, indent=4, before=len(key) + 1)},'
