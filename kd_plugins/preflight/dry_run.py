@@ -81,17 +81,17 @@ def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findin
             distilled = _attempt(findings, 'model.distiller', 'a distiller that compares the records', compare) or {}
     losses.update({f'distill.{name}': value for name, value in distilled.items()})
     if not findings.faults:
-        with _counted(counts, 'backward'):
-            _backward(model, losses, findings)
-        findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1)
+        _backward(model, losses, findings)
+        findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1, model)
     return edits
 
 
-def _cost(counts: dict[str, float], images: int) -> StepCost:
-    # what depends on weights that learn costs twice its forward again in the backward
-    losses = counts['losses'] * 3
-    student = counts['student'] + counts['backward'] - counts['losses'] * 2
-    return StepCost(counts['teacher'] / images, max(student, 0.0) / images, losses / images)
+def _cost(counts: dict[str, float], images: int, model: SingleTeacherDistill) -> StepCost:
+    # not counted but known: the backward of a convolution or a product is two of its size, and torch's counter is wrong
+    # about the gradient of grouped convolutions
+    student = counts['student'] * (3 if model.student_trainable else 1)
+    teacher = counts['teacher'] * (3 if model.teacher_trainable else 1)
+    return StepCost(teacher / images, student / images, counts['losses'] * 3 / images)
 
 
 def image_size(inputs: Any) -> tuple[int, int] | None:

@@ -80,7 +80,7 @@ class ModelSummary:
 class StepCost:
     """Floating-point operations of one training step for one image; a multiply-add is two.
 
-    Counted are matrix products and convolutions, forward and backward.
+    Counted are matrix products and convolutions; the backward of what learns is taken for two forwards.
 
     Attributes:
         teacher: Of the teacher's forward.

@@ -25,7 +25,7 @@ class Dataset:
         kind: Type of the data set in a config.
         classes: Number of classes.
         sizes: Sides of the images, in pixels, to be tried from the first on; the last also where a model is made for
-            one size.
+            one size. The images of ``bases`` have the first.
         bases: What a config inherits where the student's own does not train on these data; below ``configs/`` where
             no package is named.
         recipe: For which models the schedule of these was chosen.
@@ -64,7 +64,7 @@ DATASETS = {
         title="scikit-learn's handwritten digits",
         kind='kd_plugins.Digits',
         classes=10,
-        sizes=(64, 224),
+        sizes=(32, 64, 224),
         bases=('_base_/digits_resnet18_schedule.py',),
         recipe="the quickstart's for a ResNet-18, on 100 of the digits",
         needs='nothing (the images come with scikit-learn)',

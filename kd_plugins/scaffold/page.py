@@ -71,7 +71,7 @@ def _bases(plan: Plan) -> list[str]:
 
 def _images(plan: Plan) -> list[str]:
     """How the digits become as large as the models need them."""
-    if plan.request.dataset != 'digits':
+    if plan.request.dataset != 'digits' or plan.size[0] == plan.dataset.sizes[0]:
         return []
     return [
         comment('the digits are 8x8 pixels'),

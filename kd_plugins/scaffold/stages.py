@@ -158,7 +158,7 @@ def _containers(name: str, root: str) -> Iterator[str]:
 
 
 def _stride(shape: tuple[int, ...], image: tuple[int, int], batch: int) -> int | None:
-    """Stride of a feature; None for anything else."""
+    """Stride of a feature; 0 for one of a single position, None for anything else."""
     height, width = image
     if len(shape) not in (3, 4) or shape[0] != batch:
         return None
@@ -171,7 +171,7 @@ def _stride(shape: tuple[int, ...], image: tuple[int, int], batch: int) -> int |
         counts = [shape[1] - extra_tokens for extra_tokens in range(MOST_EXTRA_TOKENS + 1)]
         positions = next((count for count in counts if count > 0 and math.isqrt(count) ** 2 == count), 0)
     if not 1 < positions <= height * width:
-        return None
+        return 0 if positions == 1 else None
     return 2 ** round(math.log2(height * width / positions) / 2)
 
 

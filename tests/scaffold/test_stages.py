@@ -185,3 +185,13 @@ def test_logits_of_heads():
     functional = listing(('backbone', 'Net', [(2, 8)]), ('head.norm', 'LayerNorm', (2, 8)))
     assert find_logits(functional, CLASSES) is None
     assert find_logits(linear, 10) is None
+
+
+def test_steps_towards_a_single_position_are_no_stage():
+    # the last stage of a ResNet gives single positions at 32 px; the first block of it still computes at 2x2
+    rows = trace(find_model('resnet18_8xb32_in1k', '--student'), {}, (32, 32))
+    stages = find_stages(rows, (32, 32))
+    assert [(stage.stride, stage.source.path) for stage in stages][-2:] == [
+        (8, 'backbone.layer2'),
+        (16, 'backbone.layer3'),
+    ]
