@@ -43,7 +43,12 @@ class ModuleOutputs(Recorder):
         modules = dict(model.named_modules(remove_duplicate=False))
         if self.source not in modules:
             raise UserError(
-                Fault('source', f'a module of {type(model).__name__}', repr(self.source), closest(self.source, filter(None, modules)))
+                Fault(
+                    'source',
+                    f'a module of {type(model).__name__}',
+                    repr(self.source),
+                    closest(self.source, filter(None, modules)),
+                )
             )
         self.detach()
         self._handle = modules[self.source].register_forward_hook(self._record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -64,7 +65,7 @@ class RecorderSet:
 
     def detach(self) -> None:
         """Detach every recorder."""
-        for recorder in self.recorders.values():
+        for recorder in reversed(self.recorders.values()):
             recorder.detach()
 
     def pop(self) -> dict[str, list[Any]]:
@@ -72,8 +73,10 @@ class RecorderSet:
         return {name: recorder.pop() for name, recorder in self.recorders.items()}
 
     def __enter__(self) -> RecorderSet:
-        for recorder in self.recorders.values():
-            recorder.__enter__()
+        with ExitStack() as entered:
+            for recorder in self.recorders.values():
+                entered.enter_context(recorder)
+            entered.pop_all()
         return self
 
     def __exit__(
@@ -82,5 +85,6 @@ class RecorderSet:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for recorder in self.recorders.values():
+        # recorders of one function put back what they found
+        for recorder in reversed(self.recorders.values()):
             recorder.__exit__(exc_type, exc_value, traceback)
