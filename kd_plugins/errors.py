@@ -35,7 +35,8 @@ class Fault:
         return replace(self, where=join_path(path, self.where))
 
     def __str__(self) -> str:
-        return f'{self.where}: expected {self.expected}, got {self.got}; {self.advice}'
+        place = f'{self.where}: ' if self.where else ''
+        return f'{place}expected {self.expected}, got {self.got}; {self.advice}'
 
 
 class UserError(ValueError):

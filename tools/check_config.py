@@ -42,6 +42,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--dump', metavar='FILE', help='write the config, with connectors worked out, to a .py file')
     arguments = parser.parse_args(argv)
 
+    if arguments.dump and not Path(arguments.dump).parent.is_dir():
+        folder = Path(arguments.dump).parent
+        raise UserError(Fault('--dump', 'a file in a folder that exists', arguments.dump, f'create {folder}'))
     config = load_config(arguments.config, arguments.cfg_options)
     written = copy.deepcopy(config)
     complete_config(config)

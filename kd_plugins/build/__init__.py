@@ -1,6 +1,6 @@
 """From configs to components and models."""
 
-from kd_plugins.build.component import Declared, argument_faults, build_component, find_component
+from kd_plugins.build.component import Declared, argument_faults, build_component, find_component, parameters_of
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
 from kd_plugins.build.names import FALLBACK_SCOPE, registered_names, user_scope
@@ -14,6 +14,7 @@ __all__ = [
     'explain_failure',
     'find_component',
     'initialise',
+    'parameters_of',
     'registered_names',
     'resolve_model_config',
     'user_scope',

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +16,13 @@ from kd_plugins.build.names import registered_names, user_scope
 from kd_plugins.errors import Fault, UserError, closest, is_drafting, join_path
 from kd_plugins.registry import SCOPE
 
+# annotations that can be held against a value, and how they are called
+_PLAIN_TYPES: dict[Any, tuple[type, str]] = {
+    'bool': (bool, 'True or False'),
+    'int': (numbers.Integral, 'a whole number'),
+    'float': (numbers.Real, 'a number'),
+    'str': (str, 'a string'),
+}
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -67,7 +76,8 @@ def build_component(registry: Registry, config: Any, where: str) -> Any:
         where: Key path of ``config``.
 
     Returns:
-        The component. While drafting, its ``faults`` begin with the unknown arguments, which it does not get.
+        The component. While drafting, its ``faults`` begin with the unknown arguments; it gets those that are like one
+        that it has, for what they mean.
 
     Raises:
         UserError: Not a dict, no or an unknown ``type``, an unknown or a missing argument, or what the component itself
@@ -75,11 +85,14 @@ def build_component(registry: Registry, config: Any, where: str) -> Any:
     """
     component = find_component(registry, config, where)
     arguments = {key: value for key, value in config.items() if key not in ('type', '_scope_')}
-    unknown, missing = argument_faults(component, arguments)
-    if missing or (unknown and not is_drafting()):
-        raise UserError(*(fault.within(where) for fault in (*unknown.values(), *missing)))
+    unknown, unfit = argument_faults(component, arguments)
+    if is_drafting() and unknown:
+        arguments = _as_meant(arguments, unknown, component)
+        unfit = argument_faults(component, arguments)[1]
+    if unfit or (unknown and not is_drafting()):
+        raise UserError(*(fault.within(where) for fault in (*unknown.values(), *unfit)))
     try:
-        built = component(**{key: value for key, value in arguments.items() if key not in unknown})
+        built = component(**arguments)
     except UserError as error:
         raise error.within(where) from error
     except Exception as error:
@@ -96,7 +109,8 @@ def argument_faults(
     """Hold arguments against a signature without calling it.
 
     Returns:
-        The unknown arguments by name, and the missing ones; each ``where`` is seen from the component.
+        The unknown arguments by name, and the missing ones and those of another type; each ``where`` is seen from the
+        component.
     """
     parameters, open_ended = parameters_of(component)
     names = [parameter.name for parameter in parameters]
@@ -111,7 +125,39 @@ def argument_faults(
         for parameter in parameters
         if parameter.default is parameter.empty and parameter.name not in arguments
     ]
-    return unknown, missing
+    mistyped = [
+        Fault(parameter.name, expected, repr(arguments[parameter.name]), f'correct {parameter.name}')
+        for parameter in parameters
+        if parameter.name in arguments and _is_ours(component)
+        for expected in [_expected_type(parameter.annotation, arguments[parameter.name])]
+        if expected
+    ]
+    return unknown, missing + mistyped
+
+
+def _expected_type(annotation: Any, value: Any) -> str:
+    """What a parameter that is annotated with a plain type expects, where the value is something else."""
+    types, words = _PLAIN_TYPES.get(annotation, (object, ''))
+    is_wrong_bool = isinstance(value, bool) and annotation != 'bool'
+    return words if words and (not isinstance(value, types) or is_wrong_bool) else ''
+
+
+def _as_meant(
+    arguments: Mapping[str, Any], unknown: Mapping[str, Fault], component: Callable[..., Any]
+) -> dict[str, Any]:
+    """Arguments without the unknown ones, save those whose lack would be a fault of its own under the right name."""
+    right = {key: value for key, value in arguments.items() if key not in unknown}
+    absent = {parameter.name: parameter for parameter in parameters_of(component)[0] if parameter.name not in right}
+    for key in unknown:
+        for name in difflib.get_close_matches(str(key), absent, 1, 0.75):
+            parameter = absent.pop(name)
+            if parameter.default is parameter.empty or isinstance(arguments[key], Mapping):
+                right[name] = arguments[key]
+    return right
+
+
+def _is_ours(component: Callable[..., Any]) -> bool:
+    return inspect.isclass(component) and component.__module__.partition('.')[0] == SCOPE
 
 
 def _describe(config: Any) -> str:
@@ -154,7 +200,7 @@ def parameters_of(component: Callable[..., Any]) -> tuple[list[inspect.Parameter
     The classes of this package hand their ``**kwargs`` to the ``__init__`` of their base class.
     """
     functions: list[Callable[..., Any]] = [component]
-    if inspect.isclass(component) and component.__module__.partition('.')[0] == SCOPE:
+    if inspect.isclass(component) and _is_ours(component):
         functions = [inspect.unwrap(vars(base)['__init__']) for base in component.__mro__ if '__init__' in vars(base)]
     named: dict[str, inspect.Parameter] = {}
     for function in functions:

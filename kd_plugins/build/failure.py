@@ -47,8 +47,10 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
     path = path or 'CONFIG'
     key = _UNKNOWN_ARGUMENT.search(message)
     if key:
-        expected = f'an argument of {name}'
-        return UserError(Fault(join_path(path, key['key']), expected, repr(key['key']), _advice(component, key['key'])))
+        inner = _path_of_key(config, path.removeprefix(where).strip('.'), key['key'])
+        advice = _advice(component, key['key']) if inner == '' else 'correct the key, or remove it'
+        expected = f'an argument of {name}' if inner == '' else 'a key that the part takes'
+        return UserError(Fault(join_path(path, inner or '', key['key']), expected, repr(key['key']), advice))
     missing = _MISSING_ARGUMENTS.search(message)
     if missing:
         absent = re.findall(r"'(\w+)'", missing['keys'])
@@ -57,6 +59,8 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
         expected = f'the arguments that {name} needs'
         return UserError(Fault(path, expected, f'none for {missing["keys"]}', advice))
     got = f'{type(error).__name__}: {message[:300]}'
+    if 'Cannot find' in message:
+        got = f'{got} in {_without_type(config)!r}'
     return UserError(Fault(path, f'arguments that {name} takes', got, 'correct the value that it names'))
 
 
@@ -74,6 +78,17 @@ def _what_failed(error: Exception, config: Any) -> tuple[str, Any, list[str]]:
             return (alike or [places[0][0]])[0], frame.f_locals.get('obj_cls', kind), list(map(str, built))
     node = config if isinstance(config, Mapping) else {}
     return '', node.get('type'), list(map(str, node))
+
+
+def _path_of_key(config: Any, path: str, key: str) -> str | None:
+    """Key path, below the dict at ``path``, of the dict that has a key."""
+    for step in path.split('.') if path else ():
+        config = config[int(step) if isinstance(config, (list, tuple)) else step]
+    return next((inner for inner, node in _dicts(config, '') if key in node), None)
+
+
+def _without_type(config: Any) -> Any:
+    return {key: value for key, value in config.items() if key != 'type'} if isinstance(config, Mapping) else config
 
 
 def _advice(component: Any, key: str) -> str:

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from kd_plugins.build import Declared, build_component, find_component
-from kd_plugins.connectors import channels_of, missing_channels
+from kd_plugins.connectors import IN_NAMES, channels_of, missing_channels
 from kd_plugins.distiller.reading import read_config
 from kd_plugins.distiller.spec import AUTO, DistillerSpec, LossSpec, RecordSpec
 from kd_plugins.errors import Fault, Faults, UserError, is_drafting, join_path
@@ -134,19 +134,24 @@ class ConfigurableDistiller(BaseModule):
         try:
             return self.distill_losses[spec.name](**arguments)
         except UserError as error:
-            raise error.within(self.spec.losses[spec.name].where) from error
+            raise spec.blame(error, self.spec.losses[spec.name].where) from error
 
     def _misfit(self, record: RecordSpec, data: Any, error: Exception) -> Exception:
         """A convolution that was given the wrong number of channels is the user's mistake; other errors pass."""
         message = str(error)
         if not isinstance(data, torch.Tensor) or not any(word in message for word in ('channels', 'shape', 'dim')):
             return error
-        advice = "write 'auto'"
-        if 2 <= data.dim() <= 5:
-            advice = f'set its in_channel to {channels_of(tuple(data.shape))}, or leave it out (used by {record.where})'
-        where = self.spec.connectors[record.connector or ''].where
-        expected = f'a connector for the record {tuple(data.shape)} of {record.recorder!r}'
-        return UserError(Fault(where, expected, message.splitlines()[0], advice))
+        declared = self.spec.connectors[record.connector or '']
+        first, where = parts_of(declared.config, declared.where)[0]
+        if 2 <= data.dim() <= 5 and isinstance(first, Mapping):
+            channels = channels_of(tuple(data.shape))
+            for key in IN_NAMES:
+                if first.get(key, channels) != channels:
+                    expected = f'the {channels} channels of the record {tuple(data.shape)}'
+                    advice = f'set {key} to {channels}, or leave it out (used by {record.where})'
+                    return UserError(Fault(join_path(where, key), expected, repr(first[key]), advice))
+        expected, got = f'a connector for the record {tuple(data.shape)}', message.splitlines()[0]
+        return UserError(Fault(declared.where, expected, got, f"write 'auto' (used by {record.where})"))
 
 
 def parts_of(config: Any, where: str) -> list[tuple[Any, str]]:

@@ -10,7 +10,7 @@ from kd_plugins.distiller.loss_arguments import LossArguments, index_faults
 from kd_plugins.distiller.spec import LossSpec, RecordSpec
 from kd_plugins.errors import Fault, Faults, closest, join_path
 
-KEYS = tuple(field.name for field in fields(RecordSpec) if field.name != 'where')
+KEYS = tuple(field.name for field in fields(RecordSpec) if field.name not in ('where', 'source', 'bare'))
 
 
 def read_mapping(
@@ -35,9 +35,10 @@ def read_mapping(
         The records that have no fault.
     """
     where = f'loss_forward_mappings.{name}'
+    before = len(faults)
     if not isinstance(mapping, Mapping):
         faults.append(Fault(where, 'a dict of the arguments of the loss', repr(mapping), 'write one'))
-        return LossSpec(name, {})
+        return LossSpec(name, {}, whole=False)
     faults += arguments.faults(mapping, where, 'add {}=dict(recorder=…, from_student=…)'.format)
     records = {}
     for argument, record in mapping.items():
@@ -46,7 +47,7 @@ def read_mapping(
         faults += found
         if not found:
             records[argument] = RecordSpec(**record, where=place)
-    return LossSpec(name, records, pair_of(records, arguments))
+    return LossSpec(name, records, pair_of(records, arguments), whole=len(faults) == before)
 
 
 def pair_of(records: Mapping[str, RecordSpec], arguments: LossArguments) -> tuple[str, str] | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from kd_plugins.build import Declared, find_component
+from kd_plugins.build import Declared, find_component, parameters_of
 from kd_plugins.distiller.long_form import read_mapping
 from kd_plugins.distiller.loss_arguments import LossArguments
-from kd_plugins.distiller.short_form import KEYS, ShortForm, is_short
+from kd_plugins.distiller.short_form import KEYS, ShortForm, is_short, meant
 from kd_plugins.distiller.spec import DistillerSpec, LossSpec
 from kd_plugins.errors import Fault, Faults, closest
 from kd_plugins.registry import MODELS
@@ -62,11 +63,13 @@ def read_config(
     broken: list[str] = []
     sound = len(faults)
     short = ShortForm(recorders, parts, faults)
-    for name, loss in losses.items():
+    for name, loss in list(losses.items()):
         kind = faults.attempt(find_component, MODELS, loss.config, loss.where)
         if kind is None:
             broken.append(name)
             continue
+        arguments = [parameter.name for parameter in parameters_of(kind)[0]]
+        loss = losses[name] = replace(loss, config=meant(loss.config, KEYS, arguments, loss.where, faults))
         if is_short(loss.config) and name in feeds:
             advice = f'remove {", ".join(key for key in KEYS if key in loss.config)}, or the mapping'
             faults.append(Fault(f'loss_forward_mappings.{name}', 'one form for a loss', 'both', advice))
@@ -79,11 +82,11 @@ def read_config(
             f'loss_forward_mappings.{name}', 'the name of a loss in distill_losses', repr(name), closest(name, losses)
         )
         for name in feeds
-        if name not in losses
+        if losses and name not in losses
     ]
     whole = len(faults) == sound
     faults += _loss_faults(losses, feeds, broken)
-    if whole:
+    if whole and losses:
         faults += _unused_faults(mappings, declared)
     own = {
         name: Declared(_without_sources(loss.config), loss.where) for name, loss in losses.items() if name not in broken

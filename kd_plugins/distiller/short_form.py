@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kd_plugins.build import Declared
+from kd_plugins.build import Declared, find_component, parameters_of
 from kd_plugins.distiller.long_form import pair_of
 from kd_plugins.distiller.loss_arguments import LossArguments, index_faults
 from kd_plugins.distiller.spec import AUTO, LossSpec, RecordSpec
-from kd_plugins.errors import Fault, Faults, closest, join_path
+from kd_plugins.errors import Fault, Faults, UserError, closest, join_path
+from kd_plugins.registry import TASK_UTILS
 
 SIDES = ('student', 'teacher')
 KEYS = (*SIDES, 'connector')
@@ -62,9 +64,9 @@ class ShortForm:
             for argument, (side, source, place) in sources.items()
         }
         good = {argument: record for argument, record in records.items() if record is not None}
-        if config.get('connector') is not None:
+        if config.get('connector') is not None and len(self.faults) == before:
             self._connect(good, compared['student'], config['connector'], name)
-        return LossSpec(name, good, pair_of(good, arguments))
+        return LossSpec(name, good, pair_of(good, arguments), whole=len(self.faults) == before)
 
     def _sources(
         self, given: Any, side: str, compared: str | None, arguments: LossArguments, where: str
@@ -73,6 +75,8 @@ class ShortForm:
         where = join_path(where, side)
         if given is None:
             return []
+        if isinstance(given, Mapping) and 'source' not in given and any(key in given for key in ('type', *RECORD_KEYS)):
+            given = self._with_source(given, where)
         if isinstance(given, str) or (isinstance(given, Mapping) and 'source' in given):
             if compared is None:
                 got = f'none for the {side}: it takes {", ".join(arguments.names) or "no argument"}'
@@ -80,6 +84,8 @@ class ShortForm:
                 self.faults.append(Fault(where, f'an argument of {arguments.loss}.forward', got, advice))
                 return []
             return [(compared, given, where)]
+        if given is None:
+            return []
         if not isinstance(given, Mapping) or not given:
             self.faults.append(Fault(where, SOURCE_FORM, repr(given), "write for instance 'backbone.layer4'"))
             return []
@@ -94,6 +100,16 @@ class ShortForm:
             if argument not in unknown
         ]
 
+    def _with_source(self, given: Mapping[str, Any], where: str) -> Mapping[str, Any] | None:
+        """A source in full whose key source is misspelt, as it was meant; None where there is none like it."""
+        near = difflib.get_close_matches('source', [str(key) for key in given if key not in ('type', *RECORD_KEYS)], 1)
+        if not near:
+            got = f'one with {", ".join(map(str, given))}'
+            self.faults.append(Fault(where, 'a dict with the key source', got, "add source='MODULE'"))
+            return None
+        self.faults.append(Fault(join_path(where, near[0]), 'the key source', repr(near[0]), "did you mean 'source'?"))
+        return {'source' if key == near[0] else key: value for key, value in given.items()}
+
     def _record(self, name: str, argument: str, side: str, source: Any, where: str) -> RecordSpec | None:
         if isinstance(source, str):
             source, bare = dict(source=source), 'source'
@@ -102,6 +118,7 @@ class ShortForm:
         else:
             self.faults.append(Fault(where, SOURCE_FORM, repr(source), "write for instance 'backbone.layer4'"))
             return None
+        source = meant(source, RECORD_KEYS, self._recorder_arguments(source), where, self.faults)
         found = index_faults(source, where)
         if found:
             self.faults += found
@@ -117,10 +134,19 @@ class ShortForm:
             data_idx=source.get('data_idx'),
             connector_idx=source.get('connector_idx'),
             where=where,
+            source=str(source['source']),
+            bare=bool(bare),
         )
         return self._with_connector(
             record, source.get('connector'), f'{name}_{argument}', join_path(where, 'connector')
         )
+
+    def _recorder_arguments(self, source: Mapping[str, Any]) -> list[str]:
+        try:
+            kind = find_component(TASK_UTILS, {'type': 'ModuleOutputs', **source}, '')
+        except UserError:
+            return list(source)
+        return [parameter.name for parameter in parameters_of(kind)[0]]
 
     def _connect(self, records: dict[str, RecordSpec], argument: str | None, connector: Any, name: str) -> None:
         """Give the loss's connector to its student's tensor."""
@@ -151,6 +177,30 @@ class ShortForm:
             self.faults.append(Fault(where, expected, repr(connector), "write 'auto'"))
             return record
         return replace(record, connector=connector)
+
+
+def meant(
+    config: Mapping[str, Any], keys: Collection[str], known: Collection[str], where: str, faults: Faults
+) -> dict[str, Any]:
+    """A dict whose misspelt keys are put right, each noted as a fault.
+
+    Args:
+        config: The dict.
+        keys: Those that may be meant.
+        known: Those that are something else.
+        where: Key path of ``config``.
+        faults: Grows by the misspelt ones.
+    """
+    right: dict[str, Any] = {}
+    for key, value in config.items():
+        near = [] if key in keys or key in (*known, 'type') else difflib.get_close_matches(str(key), keys, 1, 0.75)
+        if near:
+            expected = f'a key of it, such as {near[0]}'
+            faults.append(Fault(join_path(where, str(key)), expected, repr(key), f'did you mean {near[0]!r}?'))
+        fits = not near or not near[0].endswith('_idx') or isinstance(value, int)
+        if fits and (not near or near[0] not in config):
+            right[near[0] if near else key] = value
+    return right
 
 
 def is_short(config: Any) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kd_plugins.build import Declared
-from kd_plugins.errors import Fault, UserError
+from kd_plugins.errors import Fault, UserError, join_path
 
 AUTO = 'auto'
 
@@ -24,6 +24,8 @@ class RecordSpec:
         connector: Name of the connector that the record passes; None for none.
         connector_idx: Which element of what the connector returns; None for the whole.
         where: Key path in the distiller's config.
+        source: What a message calls it, where a recorder's name was not written: the source itself.
+        bare: Whether that is all that was written at ``where``.
     """
 
     recorder: str
@@ -33,6 +35,8 @@ class RecordSpec:
     connector: str | None = None
     connector_idx: int | None = None
     where: str = field(default='', compare=False)
+    source: str = field(default='', compare=False)
+    bare: bool = field(default=False, compare=False)
 
     @property
     def side(self) -> str:
@@ -53,12 +57,16 @@ class RecordSpec:
             raise UserError(
                 Fault(
                     'data_idx',
-                    f'an element of the record of {self.recorder!r}',
+                    f'an element of the record of {self._name!r}',
                     f'data_idx={self.data_idx} of a {type(record).__name__} {size}',
                     'correct data_idx, or leave it out for the whole record',
                 )
             )
         return record[self.data_idx]
+
+    @property
+    def _name(self) -> str:
+        return self.source or self.recorder
 
     def _call(self, calls: int) -> int:
         if self.record_idx is None and calls == 1:
@@ -66,14 +74,18 @@ class RecordSpec:
         if self.record_idx is not None and -calls <= self.record_idx < calls:
             return self.record_idx
         if self.record_idx is None and calls:
-            expected = f'the number of one of the {calls} calls of the source of {self.recorder!r}'
-            advice = f'add record_idx=0 to record_idx={calls - 1}: the last call is usually the output of its block'
+            expected = f'the number of one of the {calls} calls of the source of {self._name!r}'
+            advice = 'the last call is usually the output of its block'
+            if self.bare:
+                advice = f'write dict(source={self._name!r}, record_idx={calls - 1}): {advice}'
+                raise UserError(Fault('', expected, repr(self._name), advice))
+            advice = f'add record_idx=0 to record_idx={calls - 1}: {advice}'
             raise UserError(Fault('record_idx', expected, 'none', advice))
         wanted = '' if self.record_idx is None else f'record_idx={self.record_idx}, but '
         raise UserError(
             Fault(
                 'record_idx',
-                f'a call of {self.recorder!r} that happened',
+                f'a call of {self._name!r} that happened',
                 f'{wanted}its source ran {_times(calls)} in this forward',
                 f'use a record_idx from 0 to {calls - 1}'
                 if calls
@@ -90,11 +102,30 @@ class LossSpec:
         name: Key in ``distill_losses``; the name in the log.
         arguments: Record by argument of the loss's ``forward``.
         pair: The two arguments that are compared, the student's first; None where there is no such pair.
+        whole: Whether the config says it without a fault.
     """
 
     name: str
     arguments: Mapping[str, RecordSpec]
     pair: tuple[str, str] | None = field(default=None, compare=False)
+    whole: bool = field(default=True, compare=False)
+
+    def blame(self, error: UserError, where: str) -> UserError:
+        """What the loss refuses, under the key path of the argument that is meant, or of the loss.
+
+        Args:
+            error: Raised by the loss.
+            where: Key path of the loss.
+        """
+        records = self.arguments
+        return UserError(
+            *(
+                replace(
+                    fault, where=records[fault.where].where if fault.where in records else join_path(where, fault.where)
+                )
+                for fault in error.faults
+            )
+        )
 
 
 @dataclass(frozen=True)

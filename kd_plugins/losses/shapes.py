@@ -26,7 +26,7 @@ def check_same_shape(**tensors: torch.Tensor) -> None:
         return
     raise UserError(
         Fault(
-            f'{s_name} and {t_name}',
+            '',
             'tensors of the same shape',
             f'{s_name} {tuple(student.shape)} (student) and {t_name} {tuple(teacher.shape)} (teacher)',
             _advice(student, teacher),

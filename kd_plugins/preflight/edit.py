@@ -41,8 +41,10 @@ def _below(node: Any, keys: list[str]) -> Any:
     return node
 
 
-def _forget(distiller: dict[str, Any], connector: str) -> None:
-    for mapping in (distiller.get(MAPPINGS) or {}).values():
-        for record in mapping.values():
-            if record.get('connector') == connector:
-                del record['connector']
+def _forget(node: Any, connector: str) -> None:
+    """Remove every use of a connector that was declared by name."""
+    if isinstance(node, dict):
+        if node.get('connector') == connector:
+            del node['connector']
+        for child in node.values():
+            _forget(child, connector)

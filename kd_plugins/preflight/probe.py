@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.registry import DATASETS, FUNCTIONS, TRANSFORMS
 
 from kd_plugins.preflight.shapes import shape_of
 
@@ -32,7 +33,7 @@ def probe_batch(config: Any) -> dict[str, Any] | None:
     samples = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
     if not samples or shape_of(samples[0].get('inputs')) != shape_of(samples[1].get('inputs')):
         samples = _attempt(lambda: _first(dataset))
-    return pseudo_collate(samples) if samples else None
+    return _collate(samples, config['train_dataloader'].get('collate_fn')) if samples else None
 
 
 def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
@@ -45,6 +46,19 @@ def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
         inner = dataset.get('dataset', dataset.get('datasets'))
         dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
     return dataset.get('pipeline') if isinstance(dataset, dict) else None
+
+
+def _collate(samples: list[Any], collate: Any) -> Any:
+    """Make a batch as the data loader does; None where its function cannot."""
+    function: Any = collate if callable(collate) else pseudo_collate
+    try:
+        if isinstance(collate, dict):
+            kind: Any = collate.get('type')
+            found: Any = FUNCTIONS.get(kind) if isinstance(kind, str) else kind
+            function = partial(found, **{key: value for key, value in collate.items() if key != 'type'})
+        return function(samples)
+    except Exception:
+        return None
 
 
 def _attempt(take: Callable[[], list[Any]]) -> list[Any]:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_plugins.build import build_component, find_component
-from kd_plugins.connectors import channels_of, choose_connectors, complete_channels
+from kd_plugins.build import Declared, build_component, find_component
+from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors, complete_channels
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, join_path
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace
@@ -73,11 +73,25 @@ class Tracer:
         calls = self._calls(record)
         if calls is None:
             return None
+        if not calls:
+            self._refuse_idle(record)
+            return None
         try:
             return record.pick(calls)
         except UserError as error:
             self._refuse(error, record.where)
             return None
+
+    def _refuse_idle(self, record: RecordSpec) -> None:
+        """A source that never ran is wrong itself, whoever uses its record."""
+        declared = self._recorders(record)[record.recorder]
+        source = declared.config.get('source')
+        advice = 'choose a source that the forward runs: containers and unused modules never do'
+        fault = Fault('source', 'a source that runs in the forward', f'{source!r}, which ran not once', advice)
+        self._refuse(UserError(declared.blame(fault)))
+
+    def _recorders(self, record: RecordSpec) -> Mapping[str, Declared]:
+        return self.spec.student_recorders if record.from_student else self.spec.teacher_recorders
 
     def _calls(self, record: RecordSpec) -> list[Any] | None:
         return self.records[record.from_student].get(record.recorder) if record.side in self.ran else None
@@ -89,6 +103,12 @@ class Tracer:
             record = replace(record, connector=self._name_for(record))
         if record.connector is not None and record.connector not in self.distiller.connectors:
             return data if record.connector in self.explicit else None
+        if record.connector is not None and isinstance(data, (tuple, list, dict)):
+            advice = 'choose an element of it with data_idx'
+            got = f'a {type(data).__name__} {describe_shape(shape_of(data))}'
+            fault = Fault(record.where, 'a tensor for the connector', got, advice)
+            self._refuse(UserError(fault))
+            return None
         try:
             return self.distiller.connect(record, data)
         except UserError as error:
@@ -101,19 +121,19 @@ class Tracer:
 
     def _lose(self, mapping: LossSpec, connected: Mapping[str, Any]) -> Any:
         loss = self._loss(mapping)
-        if loss is None or any(value is None for value in connected.values()):
+        if loss is None or not mapping.whole or any(value is None for value in connected.values()):
             return None
         where = self.spec.losses[mapping.name].where
         try:
             value = loss(**connected)
         except UserError as error:
-            self._refuse(self._with_connectors(error, mapping, connected), where)
+            self._refuse(self._with_connectors(mapping.blame(error, where), mapping, connected))
             return None
         except Exception as error:
             shapes = ', '.join(f'{name} {describe_shape(shape_of(data))}' for name, data in connected.items())
             got = f'{_name(error)} for {shapes}'
             expected, advice = f'what {type(loss).__name__} takes', 'look at the sources and the arguments of the loss'
-            self._refuse(self._with_connectors(UserError(Fault('', expected, got, advice)), mapping, connected), where)
+            self._refuse(self._with_connectors(UserError(Fault(where, expected, got, advice)), mapping, connected))
             return None
         if not isinstance(value, torch.Tensor):
             fault = Fault('', 'a loss that returns a tensor', f'a {type(value).__name__}', 'return the loss alone')
@@ -126,22 +146,40 @@ class Tracer:
         return dict(self.distiller.distill_losses.items()).get(mapping.name)
 
     def _with_connectors(self, error: UserError, mapping: LossSpec, connected: Mapping[str, Any]) -> UserError:
-        """Advise the connector that makes the two tensors meet, where one does."""
+        """Advise how to make the two tensors meet, where they do not."""
         if mapping.pair is None:
             return error
         student, teacher = (connected[name] for name in mapping.pair)
         if not (isinstance(student, torch.Tensor) and isinstance(teacher, torch.Tensor)):
             return error
-        if student.shape == teacher.shape or mapping.arguments[mapping.pair[0]].connector:
+        if student.shape == teacher.shape:
             return error
-        try:
-            own, theirs = choose_connectors(tuple(student.shape), tuple(teacher.shape), self.image)
-        except UserError as refusal:
-            advice = refusal.faults[0].advice
-        else:
-            chosen = ', '.join(map(describe_connector, [*own, *theirs]))
-            advice = f"add connector='auto' to the loss, which makes them meet with {chosen}"
+        advice = self._how_to_meet(mapping, tuple(student.shape), tuple(teacher.shape))
         return UserError(*(Fault(fault.where, fault.expected, fault.got, advice) for fault in error.faults))
+
+    def _how_to_meet(self, mapping: LossSpec, student: Shape, teacher: Shape) -> str:
+        argument = mapping.pair[0] if mapping.pair else ''
+        record = mapping.arguments[argument]
+        if len(student) == len(teacher) == 2 and argument.startswith('preds'):
+            return 'the numbers of classes differ: give both heads the same num_classes'
+        declared = self.spec.connectors.get(record.connector or '')
+        if declared is not None:
+            last, where = parts_of(declared.config, declared.where)[-1]
+            keys = [key for key in OUT_NAMES if key in last] if isinstance(last, Mapping) else []
+            if keys and len(student) == len(teacher) and channels_of(student) != channels_of(teacher):
+                return f'set {keys[0]} of {where} to {channels_of(teacher)}, or leave it out'
+            return f"the connector at {declared.where} gives another shape: write 'auto' there"
+        try:
+            own, theirs = choose_connectors(student, teacher, self.image)
+        except UserError as refusal:
+            return refusal.faults[0].advice
+        chosen = ', '.join(map(describe_connector, [*own, *theirs]))
+        if record.where.startswith('loss_forward_mappings'):
+            name = f'{mapping.name}_{argument}'
+            how = f"declare connectors=dict({name}='auto') and give {argument} connector={name!r}"
+        else:
+            how = "add connector='auto' to the loss"
+        return f'{how}, which makes them meet with {chosen}'
 
     def _complete(self, mapping: LossSpec, picked: Mapping[str, Any]) -> None:
         """Work out the connectors of a loss that were left out, those of the teacher's side first."""
@@ -149,7 +187,7 @@ class Tracer:
         for argument, record in sorted(mapping.arguments.items(), key=lambda item: item[1].from_student):
             if not self._is_left_out(record) or picked[argument] is None:
                 continue
-            if mapping.pair is None and self._is_at_fault(mapping):
+            if mapping.pair is None and not mapping.whole:
                 continue
             other = {student: teacher, teacher: student}.get(argument)
             target = None
@@ -169,11 +207,6 @@ class Tracer:
 
     def _is_left_out(self, record: RecordSpec) -> bool:
         return record.connector in self.distiller.left_out and record.connector not in self.explicit
-
-    def _is_at_fault(self, mapping: LossSpec) -> bool:
-        """Whether something is wrong with a loss already."""
-        starts = tuple(f'{DISTILLER}.{part}.{mapping.name}' for part in ('distill_losses', 'loss_forward_mappings'))
-        return any(fault.where.startswith(starts) for fault in self.findings.faults)
 
     def _choose(self, mapping: LossSpec, argument: str, other: str | None, data: Any, target: Any) -> None:
         """Choose what ``'auto'`` stands for."""
@@ -259,8 +292,7 @@ class Tracer:
         return LossTrace(mapping.name, kind, weight, effective, sources, number)
 
     def _source(self, argument: str, record: RecordSpec, data: Any, connected: Any) -> SourceTrace:
-        recorders = self.spec.student_recorders if record.from_student else self.spec.teacher_recorders
-        config = recorders[record.recorder].config
+        config = self._recorders(record)[record.recorder].config
         calls = self._calls(record)
         return SourceTrace(
             argument=argument,

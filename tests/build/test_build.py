@@ -80,8 +80,8 @@ class TestArgumentFaults:
         assert [str(fault) for fault in (*unknown.values(), *missing)] == [
             "frist: expected an argument of component, got 'frist'; did you mean 'first'?",
             "thrid: expected an argument of component, got 'thrid'; did you mean 'third'?",
-            ': expected the argument first of component, got none; add first=…',
-            ': expected the argument second of component, got none; add second=…',
+            'expected the argument first of component, got none; add first=…',
+            'expected the argument second of component, got none; add second=…',
         ]
 
     def test_keyword_arguments_take_everything(self):

@@ -126,7 +126,7 @@ def test_data_idx():
 def test_a_forgotten_data_idx_is_advised():
     config = distiller_config()
     config['student_recorders']['logits'] = dict(type='ModuleInputs', source='fc')
-    with pytest.raises(UserError, match=r'distill_losses\.loss_logits\.preds_S: .*got a tuple; .*data_idx'):
+    with pytest.raises(UserError, match=r'loss_forward_mappings\.loss_logits\.preds_S: .*got a tuple; .*data_idx'):
         make(config).compute_distill_losses()
 
 
@@ -155,7 +155,7 @@ def test_shapes_that_do_not_meet_name_the_loss_and_both_shapes():
     with pytest.raises(UserError) as caught:
         make(config).compute_distill_losses()
     message = str(caught.value)
-    assert message.startswith('distill_losses.loss_feature.s_feature and t_feature: expected tensors of the same shape')
+    assert message.startswith('distill_losses.loss_feature: expected tensors of the same shape, got s_feature')
     assert '(2, 4, 8, 8)' in message
     assert '(2, 6, 8, 8)' in message
     assert "dict(type='ConvModuleConnector', in_channel=4, out_channel=6)" in message
@@ -167,9 +167,9 @@ def test_a_connector_with_the_wrong_in_channel_is_named():
     with pytest.raises(UserError) as caught:
         make(config).compute_distill_losses()
     message = str(caught.value)
-    assert message.startswith('connectors.widen: ')
+    assert message.startswith('connectors.widen.in_channel: ')
     assert '(2, 4, 8, 8)' in message
-    assert 'set its in_channel to 4' in message
+    assert 'set in_channel to 4' in message
     assert 'loss_forward_mappings.loss_feature.s_feature' in message
 
 

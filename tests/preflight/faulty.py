@@ -13,6 +13,8 @@ from mmengine.registry import MODELS
 from torch import nn
 from toy import CLASSES, STUDENT_CHANNELS, TEACHER_CHANNELS, runner_config
 
+from kd_plugins.engine.config import load_config
+
 
 class Pair(nn.Module):
     """Returns a tuple: its input, and the mean of it."""
@@ -147,9 +149,7 @@ def good_config(form: str) -> dict[str, Any]:
 
 
 def digits_config() -> dict[str, Any]:
-    """The model of the small digits pair with random weights, on the toy's runner: a model with parts to misspell."""
-    from kd_plugins.engine.config import load_config
-
+    """The config of the small digits pair, whose models have parts to misspell; its teacher has random weights."""
     config = load_config(Path(__file__).parents[2] / 'configs/quickstart/kd_vgg_cnn_digits.py').to_dict()
     config['model'].pop('teacher_ckpt')
     config.pop('teacher_ckpt')

@@ -60,6 +60,10 @@ def is_about(fault: Fault, where: str, expected: str, got: str, advice: str) -> 
     )
 
 
+def listed(faults: list[Fault]) -> str:
+    return '\n'.join(map(str, faults))
+
+
 def place(form: str, long: str, short: str) -> str:
     return {'long': long, 'short': short}[form]
 
@@ -70,8 +74,8 @@ def check(tmp_path, capsys):
 
     def check(config: dict[str, Any], where: str, expected: str, got: str, advice: str) -> None:
         faults = refusals(config, tmp_path, capsys)
-        assert [fault.where for fault in faults] == [where], faults
-        assert is_about(faults[0], where, expected, got, advice), faults[0]
+        assert [fault.where for fault in faults] == [where], listed(faults)
+        assert is_about(faults[0], where, expected, got, advice), listed(faults)
 
     return check
 
@@ -123,7 +127,7 @@ def unknown_keys():
     long = [
         (f'{D}.connectors.widen.kernel_siz', 'an argument of ConvModuleConnector', "'kernel_size'"),
         (f'{D}.student_recorders.feature.sourc', 'an argument of ModuleOutputs', "'source'"),
-        (f'{D}.teacher_recorders.logits.record_idx', 'an argument of ModuleOutputs', "'source'"),
+        (f'{D}.teacher_recorders.logits.sources', 'an argument of ModuleOutputs', "'source'"),
         (f'{S_FEATURE}.record_ix', 'a key of a record', "'record_idx'"),
         (f'{T_FEATURE}.recoder', 'a key of a record', "'recorder'"),
     ]
@@ -184,18 +188,13 @@ def test_unknown_key_inside_a_model(where, kind, meant, check):
     ],
 )
 def test_misspelt_key(form, path, misspelt, meant, tmp_path, capsys):
-    """A needed key that is misspelt is missing too: what comes first names it, and nothing follows from it further."""
+    """A needed key that is misspelt is missing too; that much may be said of it, and nothing that follows from it."""
     config = good_config(form)
     put(config, f'{path}.{misspelt}', drop(config, f'{path}.{meant}'))
     faults = refusals(config, tmp_path, capsys)
-    first = faults[0]
-    assert first.where in (path, f'{path}.{misspelt}')
-    assert misspelt in first.got
-    assert f"'{meant}'" in first.advice
-    for fault in faults[1:]:
-        assert fault.where == path, faults
-        assert f' {meant}' in f' {fault.expected} {fault.advice}', faults
-    assert len(faults) <= 2
+    assert any(misspelt in fault.got and meant in fault.advice for fault in faults), listed(faults)
+    assert {fault.where for fault in faults} <= {path, f'{path}.{misspelt}', f'{path}.{meant}'}, listed(faults)
+    assert len(faults) <= 2, listed(faults)
 
 
 # unknown types
@@ -243,6 +242,18 @@ def test_unknown_type_inside_a_model(where, name, meant, check):
     config = digits_config()
     put(config, where, name)
     check(config, where, 'a registered model', repr(name), f'did you mean … {meant}')
+
+
+@pytest.mark.parametrize(
+    ('norm', 'key', 'meant'), [(dict(type='BNN'), 'type', 'BNN'), (dict(type='BN', epss=1), 'epss', 'epss')]
+)
+def test_unknown_inside_a_connector(form, norm, key, meant, config, tmp_path, capsys):
+    """mmcv builds the norm of a connector: the key path leads to it, or at least to the connector."""
+    where = place(form, f'{D}.connectors.widen', f'{FEATURE}.connector')
+    put(config, f'{where}.norm_cfg', norm)
+    (fault,) = refusals(config, tmp_path, capsys)
+    assert fault.where in (where, f'{where}.norm_cfg', f'{where}.norm_cfg.{key}')
+    assert meant in fault.got
 
 
 def test_connector_by_a_name_that_is_not_declared(check):
@@ -305,7 +316,7 @@ def test_several_calls_and_none_chosen(form, side, config, check):
     long = f'{MAPPINGS}.loss_feature.{side[0]}_feature'
     record = place(form, long, f'{FEATURE}.{side}')
     drop(config, f'{record}.record_idx')
-    check(config, f'{record}.record_idx', "2 calls of the source … 'relu'".split(' … ')[0], 'none', 'add record_idx=0')
+    check(config, f'{record}.record_idx', '2 calls of the source', 'none', 'add record_idx=0')
 
 
 def test_several_calls_of_a_bare_source(check):
@@ -357,6 +368,20 @@ def test_tuple_without_data_idx(form, config, check):
     put(config, SOURCES[form]['student'], 'pair')
     where = place(form, f'{MAPPINGS}.loss_kl.preds_S', f'{KL}.student')
     check(config, where, 'a tensor', 'tuple', 'data_idx')
+
+
+def test_inputs_without_data_idx(check):
+    """Positional arguments are a tuple also where there is one; 'auto' cannot take it either."""
+    config = good_config('short')
+    put(config, f'{FEATURE}.student.type', 'ModuleInputs')
+    check(config, f'{FEATURE}.student', 'a tensor', 'tuple', 'data_idx')
+
+
+@pytest.mark.parametrize('value', [3, [], {}, ['relu']])
+def test_source_that_is_none(value, check):
+    config = good_config('short')
+    put(config, f'{FEATURE}.student', value)
+    check(config, f'{FEATURE}.student', 'a module path', repr(value), "write for instance 'backbone.layer4'")
 
 
 # declared and not used, used and not declared
@@ -457,6 +482,12 @@ def test_no_losses(empty, check):
     check(config, LOSSES, 'at least one loss', 'none', '')
 
 
+def test_no_losses_and_yet_mappings(check):
+    config = good_config('long')
+    put(config, LOSSES, {})
+    check(config, LOSSES, 'at least one loss', 'none', '')
+
+
 # tensors that do not meet
 
 
@@ -521,8 +552,7 @@ def test_batch_differs(form, config, check):
 
 def test_numbers_of_classes_differ(form, config, check):
     put(config, 'model.teacher.num_classes', 5)
-    advice = f'{how_to_connect(form).replace("s_feature", "preds_S")} … Linear 3 to 5'
-    # imitating logits through a trained layer teaches the student's own classes nothing
+    # a trained layer after the logits would meet, and teach the student's own classes nothing
     advice = 'num_classes'
     check(config, KL, 'same shape', '(2, 3) (student) and preds_T (2, 5) (teacher)', advice)
 
@@ -593,6 +623,21 @@ def test_auto_at_the_teacher(check):
     drop(config, f'{FEATURE}.connector')
     put(config, f'{FEATURE}.teacher.connector', 'auto')
     check(config, f'{FEATURE}.teacher.connector', "student's tensor", 't_feature', 'connector')
+
+
+@pytest.mark.parametrize('named', [True, False])
+def test_auto_where_nothing_is_needed(form, named, config, tmp_path):
+    """What is worked out is written into the config, which is good then too."""
+    if named or form == 'long':
+        config['model']['distiller'].setdefault('connectors', {})['unneeded'] = 'auto'
+    record = place(form, f'{MAPPINGS}.loss_kl.preds_S', KL)
+    put(config, f'{record}.connector', 'unneeded' if named or form == 'long' else 'auto')
+    loaded = load_config(write(config, tmp_path / 'config.py'))
+    loaded.work_dir = str(tmp_path / 'run')
+    complete_config(loaded)
+    assert inspect_training(loaded).faults == []
+    again = inspect_training(loaded)
+    assert (again.faults, again.chosen) == ([], {})
 
 
 # warnings
