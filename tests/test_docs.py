@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from kd_plugins.registry import MODELS, TASK_UTILS
+from tools import check_config
 
 REPOSITORY = Path(__file__).parents[1]
 EXTENDING = (REPOSITORY / 'docs' / 'extending.md').read_text()
@@ -70,3 +71,11 @@ def test_files_that_the_readme_links_exist():
     links = re.findall(r'\]\(([^)#:]+)\)', (REPOSITORY / 'README.md').read_text())
     assert links
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
+
+
+def test_the_config_of_the_readme_is_good(tmp_path, capsys):
+    (config,) = re.findall(r'```python\n(_base_ = .*?)```', (REPOSITORY / 'README.md').read_text(), re.S)
+    path = tmp_path / 'readme.py'
+    path.write_text(config)
+    assert check_config.main([str(path)]) == 0
+    assert 'ConvModule 512 to 2048' in capsys.readouterr().out
