@@ -28,8 +28,8 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
     Returns:
         A fault that names the innermost dict of ``config`` that was being built, and the key where it is known.
     """
-    path, component, given = _what_failed(error, config)
-    path = join_path(where, path)
+    below, component, given = _what_failed(error, config)
+    path = join_path(where, below)
     if isinstance(error, UserError):
         return error.within(path)
     message = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
@@ -44,13 +44,13 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
     if message.startswith('type must be a str'):
         return UserError(Fault(join_path(path, 'type'), 'the name of a type', repr(component), "write type='…'"))
     name = str(getattr(component, '__name__', component or 'its type')).rpartition('.')[2]
-    path = path or 'CONFIG'
     key = _UNKNOWN_ARGUMENT.search(message)
     if key:
-        inner = _path_of_key(config, path.removeprefix(where).strip('.'), key['key'])
+        inner = _path_of_key(config, below, key['key'])
         advice = _advice(component, key['key']) if inner == '' else 'correct the key, or remove it'
         expected = f'an argument of {name}' if inner == '' else 'a key that the part takes'
         return UserError(Fault(join_path(path, inner or '', key['key']), expected, repr(key['key']), advice))
+    path = path or 'CONFIG'
     missing = _MISSING_ARGUMENTS.search(message)
     if missing:
         absent = re.findall(r"'(\w+)'", missing['keys'])

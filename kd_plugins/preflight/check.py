@@ -6,7 +6,7 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +22,10 @@ from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
 from kd_plugins.preflight.data import data_faults
-from kd_plugins.preflight.dry_run import dry_run
+from kd_plugins.preflight.dry_run import dry_run, run_located
 from kd_plugins.preflight.edit import apply_edits
 from kd_plugins.preflight.findings import Findings
-from kd_plugins.preflight.models import model_warnings, summarise_models
+from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.probe import probe_batch
@@ -105,8 +105,15 @@ def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
             advice = 'correct what tools/check_config.py names'
             raise UserError(*(findings.faults or [Fault('model', expected, 'none', advice)]))
         algorithm.train()
-        data = algorithm.data_preprocessor(batch, True)
-        return list_modules(lambda: model(**data, mode='loss'), model)
+        where = {'student': 'model.architecture', 'teacher': 'model.teacher'}.get(role, 'model')
+        rows = run_located(model, where, lambda: list_modules(_forward(algorithm, model, batch), model), findings)
+        if rows is None:
+            raise UserError(*findings.faults)
+        return rows
+
+
+def _forward(algorithm: BaseModel, model: BaseModel, batch: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: model(**algorithm.data_preprocessor(batch, True), mode='loss')
 
 
 def check_testing(config: Any) -> None:
@@ -210,10 +217,14 @@ def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
         findings.faults += _left_out_faults(getattr(model, 'distiller', None))
     else:
         edits = dry_run(model, batch, findings)
-        if edits:
+        if edits and not findings.faults:
             apply_edits(config.model.distiller, edits)
     findings.models = summarise_models(config.model, model, findings.absent)
-    findings.warnings += model_warnings(config, model, findings.without_gradient)
+    findings.warnings += model_warnings(config, model)
+    idle = idle_parameters(config, findings.without_gradient)
+    # DistributedDataParallel stops at the second step
+    stops = config.get('launcher', 'none') != 'none' and 'model_wrapper_cfg' not in config
+    (findings.faults if stops else findings.warnings).extend(idle)
     if not findings.faults:
         _initialise(config, model, findings)
         findings.faults += schedule_faults(config, model)
@@ -238,7 +249,8 @@ def _work_out(config: Any) -> None:
         batch = probe_batch(config)
         if model is not None and batch is not None:
             edits = dry_run(model, batch, findings)
-            apply_edits(config.model.distiller, edits)
+            if not findings.faults:
+                apply_edits(config.model.distiller, edits)
         elif model is not None:
             findings.faults += _left_out_faults(model.distiller)
     if findings.faults:

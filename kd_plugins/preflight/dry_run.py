@@ -46,7 +46,7 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
     findings.batch = shape_of(data.get('inputs'))
     if isinstance(model, SingleTeacherDistill):
         return _distill(model, data, findings)
-    losses = _forward(model, 'model', lambda: model(**data, mode='loss'), findings)
+    losses = run_located(model, 'model', lambda: model(**data, mode='loss'), findings)
     if losses is not None:
         _backward(model, losses, findings)
     return {}
@@ -66,7 +66,7 @@ def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findin
     ):
         if getattr(model, side) is not None:
             with _counted(counts, side):
-                found = _forward(getattr(model, side), where, partial(run, inputs, samples), findings)
+                found = run_located(getattr(model, side), where, partial(run, inputs, samples), findings)
             if found is not None:
                 ran.add(side)
                 losses.update(found)
@@ -75,7 +75,7 @@ def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findin
         if isinstance(model.distiller, ConfigurableDistiller):
             tracer = Tracer(model.distiller, findings, image_size(inputs), ran)
             distilled = tracer.run()
-            edits = tracer.edits
+            edits = tracer.connection.edits
         else:
             compare = model.distiller.compute_distill_losses
             distilled = _attempt(findings, 'model.distiller', 'a distiller that compares the records', compare) or {}
@@ -118,8 +118,18 @@ def _attempt(findings: Findings, where: str, expected: str, call: Callable[[], A
     return None
 
 
-def _forward(model: nn.Module, where: str, run: Callable[[], Any], findings: Findings) -> Any:
-    """Run a model; an exception is told with the module in which it happened."""
+def run_located(model: nn.Module, where: str, run: Callable[[], Any], findings: Findings) -> Any:
+    """Run a model; an exception becomes a fault that names the module in which it happened.
+
+    Args:
+        model: The model.
+        where: Key path of its config.
+        run: Runs it.
+        findings: Grows by the fault.
+
+    Returns:
+        What ``run`` returns; None after a fault.
+    """
     names = {module: name for name, module in model.named_modules()}
     running: list[str] = []
 

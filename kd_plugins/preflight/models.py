@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModel
@@ -41,13 +41,12 @@ def summarise_models(config: Any, model: BaseModel, absent: Collection[str]) -> 
     return rows
 
 
-def model_warnings(config: Any, model: BaseModel, without_gradient: Collection[str]) -> list[Fault]:
+def model_warnings(config: Any, model: BaseModel) -> list[Fault]:
     """What a config allows and may not mean.
 
     Args:
         config: The whole config.
         model: What was built from it.
-        without_gradient: Names of parameters that are to be trained and got no gradient.
     """
     warnings = []
     teacher = config.model.get('teacher') if isinstance(model, SingleTeacherDistill) else None
@@ -60,13 +59,22 @@ def model_warnings(config: Any, model: BaseModel, without_gradient: Collection[s
             got = f'{classes["teacher"]} classes of the teacher and {classes["student"]} of the student'
             advice = 'compare features alone, or give both heads the same num_classes'
             warnings.append(Fault('model.teacher', "the student's classes", got, advice))
-    if without_gradient:
-        names = ', '.join(list(without_gradient)[:NAMES_SHOWN]) + (', …' if len(without_gradient) > NAMES_SHOWN else '')
-        if not config.get('find_unused_parameters'):
-            got = f'{len(without_gradient)} without: {names}'
-            advice = 'train them or freeze them; with several GPUs, set find_unused_parameters=True'
-            warnings.append(Fault('model', 'a gradient for every parameter that is trained', got, advice))
     return warnings
+
+
+def idle_parameters(config: Any, without_gradient: Sequence[str]) -> list[Fault]:
+    """Parameters that are to be trained and get no gradient, unless the config allows them.
+
+    Args:
+        config: The whole config.
+        without_gradient: Their names.
+    """
+    if not without_gradient or config.get('find_unused_parameters'):
+        return []
+    names = ', '.join(without_gradient[:NAMES_SHOWN]) + (', …' if len(without_gradient) > NAMES_SHOWN else '')
+    got = f'{len(without_gradient)} without: {names}'
+    advice = 'train them or freeze them; with several GPUs, set find_unused_parameters=True'
+    return [Fault('model', 'a gradient for every parameter that is trained', got, advice)]
 
 
 def _summary(

@@ -1,23 +1,19 @@
-"""Follows every record through its connector into its loss, and works out the connectors that were left out."""
+"""Follows every record through its connector into its loss."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 
-from kd_plugins.build import Declared, build_component, find_component
-from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors, complete_channels
-from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
+from kd_plugins.build import Declared
+from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors
+from kd_plugins.distiller import ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.preflight.connection import DISTILLER, Connection
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace
 from kd_plugins.preflight.shapes import Shape, describe_shape, shape_of
-from kd_plugins.registry import MODELS
-
-DISTILLER = 'model.distiller'
 
 
 class Tracer:
@@ -30,7 +26,7 @@ class Tracer:
         ran: The sides that ran to the end; what the other ones recorded says nothing.
 
     Attributes:
-        edits: What makes the config explicit: value by key path below the distiller; None for what is to be removed.
+        connection: What the records pass on their way; has the edits that make the config explicit.
     """
 
     def __init__(
@@ -46,9 +42,7 @@ class Tracer:
         self.image = image
         self.ran = ran
         self.records = distiller.pop_records()
-        self.edits: dict[str, Any] = {}
-        # explicit configs of the connectors that were worked out
-        self.explicit: dict[str, list[Any]] = {}
+        self.connection = Connection(distiller, findings, image)
 
     def run(self) -> dict[str, Any]:
         """Compute every loss that can be computed; returns them by name."""
@@ -61,9 +55,10 @@ class Tracer:
 
     def _compute(self, mapping: LossSpec) -> Any:
         picked = {argument: self._pick(record) for argument, record in mapping.arguments.items()}
-        self._complete(mapping, picked)
+        self.connection.complete(mapping, picked)
         connected = {
-            argument: self._connect(record, picked[argument]) for argument, record in mapping.arguments.items()
+            argument: self.connection.connect(record, picked[argument])
+            for argument, record in mapping.arguments.items()
         }
         value = self._lose(mapping, connected)
         self.findings.losses.append(self._describe(mapping, picked, connected, value))
@@ -95,29 +90,6 @@ class Tracer:
 
     def _calls(self, record: RecordSpec) -> list[Any] | None:
         return self.records[record.from_student].get(record.recorder) if record.side in self.ran else None
-
-    def _connect(self, record: RecordSpec, data: Any) -> Any:
-        if data is None:
-            return None
-        if record.connector is None and self._name_for(record) in self.explicit:
-            record = replace(record, connector=self._name_for(record))
-        if record.connector is not None and record.connector not in self.distiller.connectors:
-            return data if record.connector in self.explicit else None
-        if record.connector is not None and isinstance(data, (tuple, list, dict)):
-            advice = 'choose an element of it with data_idx'
-            got = f'a {type(data).__name__} {describe_shape(shape_of(data))}'
-            fault = Fault(record.where, 'a tensor for the connector', got, advice)
-            self._refuse(UserError(fault))
-            return None
-        try:
-            return self.distiller.connect(record, data)
-        except UserError as error:
-            self._refuse(error)
-        except Exception as error:
-            where = self.spec.connectors[record.connector or ''].where
-            got = f'{_name(error)} for {describe_shape(shape_of(data))}'
-            self._refuse(UserError(Fault(where, 'a connector that takes the record', got, "write 'auto'")))
-        return None
 
     def _lose(self, mapping: LossSpec, connected: Mapping[str, Any]) -> Any:
         loss = self._loss(mapping)
@@ -181,89 +153,6 @@ class Tracer:
             how = "add connector='auto' to the loss"
         return f'{how}, which makes them meet with {chosen}'
 
-    def _complete(self, mapping: LossSpec, picked: Mapping[str, Any]) -> None:
-        """Work out the connectors of a loss that were left out, those of the teacher's side first."""
-        student, teacher = mapping.pair or (None, None)
-        for argument, record in sorted(mapping.arguments.items(), key=lambda item: item[1].from_student):
-            if not self._is_left_out(record) or picked[argument] is None:
-                continue
-            if mapping.pair is None and not mapping.whole:
-                continue
-            other = {student: teacher, teacher: student}.get(argument)
-            target = None
-            if other is not None:
-                target = self._connect(mapping.arguments[other], picked[other])
-                if target is None and self._is_left_out(mapping.arguments[other]):
-                    target = picked[other]
-                if target is None:
-                    continue
-            try:
-                if self.spec.connectors[record.connector or ''].config == AUTO:
-                    self._choose(mapping, argument, other, picked[argument], target)
-                else:
-                    self._fill(record, picked[argument], target)
-            except UserError as error:
-                self._refuse(error, self.spec.connectors[record.connector or ''].where)
-
-    def _is_left_out(self, record: RecordSpec) -> bool:
-        return record.connector in self.distiller.left_out and record.connector not in self.explicit
-
-    def _choose(self, mapping: LossSpec, argument: str, other: str | None, data: Any, target: Any) -> None:
-        """Choose what ``'auto'`` stands for."""
-        record = mapping.arguments[argument]
-        if other is None or not record.from_student:
-            expected = "'auto' at the student's tensor of a loss that compares two"
-            raise UserError(Fault('', expected, f'at {argument}', 'write the connector out'))
-        for name, value in ((argument, data), (other, target)):
-            if not isinstance(value, torch.Tensor):
-                got = f'{name} {describe_shape(shape_of(value))}'
-                raise UserError(Fault('', 'two tensors', got, 'choose an element of it with data_idx'))
-        own, theirs = choose_connectors(tuple(data.shape), tuple(target.shape), self.image)
-        self._settle(record, own)
-        if theirs:
-            self._settle(mapping.arguments[other], theirs)
-
-    def _fill(self, record: RecordSpec, data: Any, target: Any) -> None:
-        """Complete the channels of the parts of a connector, each from what reaches it."""
-        config = self.spec.connectors[record.connector or ''].config
-        if not isinstance(data, torch.Tensor):
-            got = describe_shape(shape_of(data))
-            raise UserError(Fault('', 'a tensor', got, 'choose an element of it with data_idx'))
-        out = channels_of(tuple(target.shape)) if isinstance(target, torch.Tensor) else None
-        filled = []
-        for part, where in parts_of(config, ''):
-            kind = find_component(MODELS, part, where)
-            part = complete_channels(kind, part, channels_of(tuple(data.shape)), out)
-            with torch.no_grad():
-                try:
-                    data = build_component(MODELS, part, where)(data)
-                except (RuntimeError, TypeError, ValueError) as error:
-                    if isinstance(error, UserError):
-                        raise
-                    got, expected = _name(error), f'a connector for a record of {describe_shape(shape_of(data))}'
-                    raise UserError(Fault(where, expected, got, "write 'auto'")) from error
-            filled.append(part)
-        self._settle(record, filled)
-
-    def _settle(self, record: RecordSpec, configs: list[Any]) -> None:
-        """Build the connectors that were worked out, and note how the config has to be edited."""
-        declared = self.spec.connectors.get(record.connector or '')
-        if declared is not None and record.connector and record.connector in self.distiller.connectors:
-            # a teacher's connector that stands already, and tokens after it
-            configs = [*(part for part, _ in parts_of(declared.config, '')), *configs]
-        where = declared.where if declared is not None else join_path(record.where, 'connector')
-        parts = [build_component(MODELS, config, where) for config in configs]
-        name = record.connector or self._name_for(record)
-        self.explicit[name] = configs
-        if parts:
-            self.distiller.connectors[name] = nn.Sequential(*parts) if len(parts) > 1 else parts[0]
-        explicit = None if not configs else configs[0] if len(configs) == 1 else configs
-        self.edits[where] = explicit
-        self.findings.chosen[f'{DISTILLER}.{where}'] = explicit
-
-    def _name_for(self, record: RecordSpec) -> str:
-        return record.where.replace('.', '_')
-
     def _describe(
         self, mapping: LossSpec, picked: Mapping[str, Any], connected: Mapping[str, Any], value: Any
     ) -> LossTrace:
@@ -300,24 +189,16 @@ class Tracer:
             source=describe_source(config, record),
             calls=len(calls) if calls is not None else None,
             shape=_shape(data),
-            connector=self._describe_connector(record),
+            connector=', '.join(map(describe_connector, self.connection.configs(record))),
             connected=_shape(connected),
         )
-
-    def _describe_connector(self, record: RecordSpec) -> str:
-        name = record.connector or self._name_for(record)
-        if name in self.explicit:
-            return ', '.join(map(describe_connector, self.explicit[name]))
-        if name not in self.spec.connectors:
-            return ''
-        return ', '.join(describe_connector(part) for part, _ in parts_of(self.spec.connectors[name].config, ''))
 
     def _refuse(self, error: UserError, where: str = '') -> None:
         self.findings.faults += error.within(join_path(DISTILLER, where)).faults
 
 
 def describe_source(config: Any, record: RecordSpec) -> str:
-    """What a recorder's config records, as ``backbone.layer4.1.relu (ModuleOutputs) [data_idx]``, short."""
+    """What a recorder's config records, as ``backbone.layer4.1.relu call 1`` or ``head (ModuleInputs) element 0``."""
     config = config if isinstance(config, Mapping) else {}
     source, kind = str(config.get('source', '?')), str(config.get('type', '')).rpartition('.')[2]
     text = source if kind.startswith('ModuleOutputs') else f'{source} ({kind})'

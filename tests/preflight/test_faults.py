@@ -805,3 +805,31 @@ def test_keeps_a_config_that_leaves_nothing_out(config, tmp_path):
     before = loaded.pretty_text
     inspect_training(loaded)
     assert loaded.pretty_text == before
+
+
+def test_parameters_without_gradient_stop_several_processes(tmp_path):
+    """DistributedDataParallel would stop at the second step: that is said before the first."""
+    config = load_config(write(good_config('short'), tmp_path / 'config.py'))
+    config.model.architecture.idle = True
+    config.work_dir = str(tmp_path / 'run')
+    config.launcher = 'pytorch'
+    (fault,) = inspect_training(config).faults
+    assert is_about(fault, 'model', 'a gradient', '2 without: architecture.spare.weight', 'find_unused_parameters=True')
+    config.find_unused_parameters = True
+    assert inspect_training(config).faults == []
+
+
+# what mutations found
+
+
+def test_connectors_that_are_left_out_below_a_misspelt_key(check):
+    config = good_config('long')
+    drop(config, f'{D}.connectors.widen.in_channel')
+    put(config, f'{D}.conectors', drop(config, f'{D}.connectors'))
+    check(config, f'{D}.conectors', 'an argument of ConfigurableDistiller', "'conectors'", "did you mean … 'connectors'")
+
+
+def test_unknown_key_at_the_top_of_a_part_of_the_runner(check):
+    config = good_config('short')
+    put(config, 'randomness.sed', drop(config, 'randomness.seed'))
+    check(config, 'randomness.sed', '', "'sed'", 'correct the key')

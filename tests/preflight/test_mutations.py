@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from kd_plugins.engine.config import load_config, qualify_types
 from kd_plugins.engine.launch import prepare_training
@@ -146,8 +147,9 @@ def forget() -> None:
         for handler in list(logger.handlers):
             handler.close()
             logger.removeHandler(handler)
-    MMLogger._instance_dict.clear()
-    DefaultScope._instance_dict.clear()
+    # they go by the second in which a run began
+    for kind in (MMLogger, DefaultScope, MessageHub, Visualizer, *Visualizer.__subclasses__()):
+        kind._instance_dict.clear()
     gc.collect()
 
 

@@ -313,3 +313,14 @@ def test_as_a_process(tmp_path):
     assert '\x1b' not in bad.stdout + bad.stderr
     assert 'Traceback' not in bad.stdout + bad.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_list_modules_of_a_model_that_cannot_run(tmp_path, capsys):
+    path = tmp_path / 'config.py'
+    path.write_text(
+        f'_base_ = {str(CONFIGS / "quickstart" / "student_cnn_digits.py")!r}\nmodel = dict(head=dict(in_channels=7))\n'
+    )
+    assert check_config.main([str(path), '--list-modules', 'model']) == 2
+    message = capsys.readouterr().err
+    assert 'error: model.head\n' in message
+    assert 'Traceback' not in message

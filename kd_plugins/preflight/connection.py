@@ -1,0 +1,170 @@
+"""Works out the connectors that a config leaves out, from the records that they are to make equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from kd_plugins.build import build_component, find_component
+from kd_plugins.connectors import channels_of, choose_connectors, complete_channels
+from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
+from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.preflight.findings import Findings
+from kd_plugins.preflight.shapes import describe_shape, shape_of
+from kd_plugins.registry import MODELS
+
+DISTILLER = 'model.distiller'
+
+
+class Connection:
+    """Sends records through their connectors, and works out those that were left out.
+
+    Args:
+        distiller: Built while drafting: without what is faulty, and without connectors that are left out. It gets those
+            that are worked out.
+        findings: Grows by what is found.
+        image: Height and width of the images, in pixels; None where the inputs are no images.
+
+    Attributes:
+        edits: What makes the config explicit: value by key path below the distiller; None for what is to be removed.
+    """
+
+    def __init__(self, distiller: ConfigurableDistiller, findings: Findings, image: tuple[int, int] | None) -> None:
+        self.distiller = distiller
+        self.findings = findings
+        self.image = image
+        self.edits: dict[str, Any] = {}
+        self._explicit: dict[str, list[Any]] = {}
+
+    def configs(self, record: RecordSpec) -> list[Any]:
+        """The connectors that a record passes in sequence, those that were worked out too."""
+        name = record.connector or _name_for(record)
+        if name in self._explicit:
+            return self._explicit[name]
+        declared = self.distiller.spec.connectors.get(name)
+        return [] if declared is None else [part for part, _ in parts_of(declared.config, '')]
+
+    def connect(self, record: RecordSpec, data: Any) -> Any:
+        """Send a record through its connector; None where it cannot pass, which is noted, or has not been recorded."""
+        if data is None:
+            return None
+        if record.connector is None and _name_for(record) in self._explicit:
+            record = replace(record, connector=_name_for(record))
+        if record.connector is not None and record.connector not in self.distiller.connectors:
+            return data if record.connector in self._explicit else None
+        if record.connector is not None and isinstance(data, (tuple, list, dict)):
+            advice = 'choose an element of it with data_idx'
+            got = f'a {type(data).__name__} {describe_shape(shape_of(data))}'
+            fault = Fault(record.where, 'a tensor for the connector', got, advice)
+            self._refuse(UserError(fault))
+            return None
+        try:
+            return self.distiller.connect(record, data)
+        except UserError as error:
+            self._refuse(error)
+        except Exception as error:
+            where = self.distiller.spec.connectors[record.connector or ''].where
+            got = f'{_name(error)} for {describe_shape(shape_of(data))}'
+            self._refuse(UserError(Fault(where, 'a connector that takes the record', got, "write 'auto'")))
+        return None
+
+    def complete(self, mapping: LossSpec, picked: Mapping[str, Any]) -> None:
+        """Work out the connectors of a loss that were left out, those of the teacher's side first.
+
+        Args:
+            mapping: Of the loss.
+            picked: Its records by argument; None where there is none.
+        """
+        student, teacher = mapping.pair or (None, None)
+        for argument, record in sorted(mapping.arguments.items(), key=lambda item: item[1].from_student):
+            if not self._is_left_out(record) or picked[argument] is None:
+                continue
+            if mapping.pair is None and not mapping.whole:
+                continue
+            other = {student: teacher, teacher: student}.get(argument)
+            target = None
+            if other is not None:
+                target = self.connect(mapping.arguments[other], picked[other])
+                if target is None and self._is_left_out(mapping.arguments[other]):
+                    target = picked[other]
+                if target is None:
+                    continue
+            try:
+                if self.distiller.spec.connectors[record.connector or ''].config == AUTO:
+                    self._choose(mapping, argument, other, picked[argument], target)
+                else:
+                    self._fill(record, picked[argument], target)
+            except UserError as error:
+                self._refuse(error, self.distiller.spec.connectors[record.connector or ''].where)
+
+    def _is_left_out(self, record: RecordSpec) -> bool:
+        return record.connector in self.distiller.left_out and record.connector not in self._explicit
+
+    def _choose(self, mapping: LossSpec, argument: str, other: str | None, data: Any, target: Any) -> None:
+        """Choose what ``'auto'`` stands for."""
+        record = mapping.arguments[argument]
+        if other is None or not record.from_student:
+            expected = "'auto' at the student's tensor of a loss that compares two"
+            raise UserError(Fault('', expected, f'at {argument}', 'write the connector out'))
+        for name, value in ((argument, data), (other, target)):
+            if not isinstance(value, torch.Tensor):
+                got = f'{name} {describe_shape(shape_of(value))}'
+                raise UserError(Fault('', 'two tensors', got, 'choose an element of it with data_idx'))
+        own, theirs = choose_connectors(tuple(data.shape), tuple(target.shape), self.image)
+        self._settle(record, own)
+        if theirs:
+            self._settle(mapping.arguments[other], theirs)
+
+    def _fill(self, record: RecordSpec, data: Any, target: Any) -> None:
+        """Complete the channels of the parts of a connector, each from what reaches it."""
+        config = self.distiller.spec.connectors[record.connector or ''].config
+        if not isinstance(data, torch.Tensor):
+            got = describe_shape(shape_of(data))
+            raise UserError(Fault('', 'a tensor', got, 'choose an element of it with data_idx'))
+        out = channels_of(tuple(target.shape)) if isinstance(target, torch.Tensor) else None
+        filled = []
+        for part, where in parts_of(config, ''):
+            kind = find_component(MODELS, part, where)
+            part = complete_channels(kind, part, channels_of(tuple(data.shape)), out)
+            with torch.no_grad():
+                try:
+                    data = build_component(MODELS, part, where)(data)
+                except (RuntimeError, TypeError, ValueError) as error:
+                    if isinstance(error, UserError):
+                        raise
+                    got, expected = _name(error), f'a connector for a record of {describe_shape(shape_of(data))}'
+                    raise UserError(Fault(where, expected, got, "write 'auto'")) from error
+            filled.append(part)
+        self._settle(record, filled)
+
+    def _settle(self, record: RecordSpec, configs: list[Any]) -> None:
+        """Build the connectors that were worked out, and note how the config has to be edited."""
+        declared = self.distiller.spec.connectors.get(record.connector or '')
+        if declared is not None and record.connector and record.connector in self.distiller.connectors:
+            # a teacher's connector that stands already, and tokens after it
+            configs = [*(part for part, _ in parts_of(declared.config, '')), *configs]
+        where = declared.where if declared is not None else join_path(record.where, 'connector')
+        parts = [build_component(MODELS, config, where) for config in configs]
+        name = record.connector or _name_for(record)
+        self._explicit[name] = configs
+        if parts:
+            self.distiller.connectors[name] = nn.Sequential(*parts) if len(parts) > 1 else parts[0]
+        explicit = None if not configs else configs[0] if len(configs) == 1 else configs
+        self.edits[where] = explicit
+        self.findings.chosen[f'{DISTILLER}.{where}'] = explicit
+
+    def _refuse(self, error: UserError, where: str = '') -> None:
+        self.findings.faults += error.within(join_path(DISTILLER, where)).faults
+
+
+def _name_for(record: RecordSpec) -> str:
+    """Name of a connector that the config has no name for."""
+    return record.where.replace('.', '_')
+
+
+def _name(error: Exception) -> str:
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'
