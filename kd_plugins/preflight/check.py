@@ -6,8 +6,9 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.parts import part_faults
-from kd_plugins.preflight.probe import probe_batch
+from kd_plugins.preflight.probe import probe_batches
 from kd_plugins.preflight.schedule import schedule_faults
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
@@ -96,24 +97,24 @@ def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
         UserError: The model cannot be built or run, or the config has no such model.
     """
     findings = Findings()
+    where = {'student': 'model.architecture', 'teacher': 'model.teacher'}.get(role, 'model')
     with _isolated(), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         algorithm = _draft(config, findings, ready=False)
         model = algorithm if role == 'model' else getattr(algorithm, role, None)
-        batch = probe_batch(config)
-        if model is None or batch is None:
-            expected = f'a config whose {role} can be built, and whose data can be made up or found'
-            advice = 'correct what tools/check_config.py names'
-            raise UserError(*(findings.faults or [Fault('model', expected, 'none', advice)]))
-        algorithm.train()
-        where = {'student': 'model.architecture', 'teacher': 'model.teacher'}.get(role, 'model')
-        rows = run_located(model, where, lambda: list_modules(_forward(algorithm, model, batch), model), findings)
-        if rows is None:
-            raise UserError(*findings.faults)
-        return rows
+        if model is not None:
+            algorithm.train()
+            for batch in probe_batches(config):
+                forward = partial(_forward, algorithm, model, batch.data)
+                rows = run_located(model, where, partial(list_modules, forward, model), findings)
+                if rows is not None:
+                    return rows
+    expected = f'a config whose {role} can be built, and whose data can be made up or found'
+    fault = Fault('model', expected, 'none', 'correct what tools/check_config.py names')
+    raise UserError(*(findings.faults or findings.stumbles or [fault]))
 
 
-def _forward(algorithm: BaseModel, model: BaseModel, batch: dict[str, Any]) -> Callable[[], Any]:
-    return lambda: model(**algorithm.data_preprocessor(batch, True), mode='loss')
+def _forward(algorithm: BaseModel, model: BaseModel, batch: Any) -> Any:
+    return model(**algorithm.data_preprocessor(batch, True), mode='loss')
 
 
 def check_testing(config: Any) -> None:
@@ -204,21 +205,7 @@ def _draft(config: Any, findings: Findings, ready: bool) -> Any:
 
 
 def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
-    batch = probe_batch(config)
-    if batch is None:
-        findings.warnings.append(
-            Fault(
-                'train_dataloader.dataset',
-                'two samples to send through the model',
-                'none: the data are not there, or the pipeline needs more than an image and a label',
-                'what only a forward can show will show at the first step',
-            )
-        )
-        findings.faults += _left_out_faults(getattr(model, 'distiller', None))
-    else:
-        edits = dry_run(model, batch, findings)
-        if edits and not findings.faults:
-            apply_edits(config.model.distiller, edits)
+    _run(config, model, findings)
     findings.models = summarise_models(config.model, model, findings.absent)
     findings.warnings += model_warnings(config, model)
     idle = idle_parameters(config, findings.without_gradient)
@@ -229,6 +216,33 @@ def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
         _initialise(config, model, findings)
         findings.faults += schedule_faults(config, model)
         findings.faults += _resume_faults(config, model)
+
+
+def _run(config: Any, model: BaseModel, findings: Findings) -> None:
+    """Send a small batch through the model, and write the connectors that were left out into the config."""
+    found, batch, edits = Findings(), None, {}
+    for batch in probe_batches(config):
+        found = Findings()
+        edits = dry_run(model, batch.data, found)
+        if not found.stumbles:
+            break
+    findings.add_run(found)
+    if batch is not None and not batch.made_up:
+        findings.faults += found.stumbles
+    elif batch is None or found.stumbles:
+        got = 'none: the data are not there, or the pipeline needs more than an image and a label'
+        if found.stumbles:
+            got = (
+                f'made-up colour images alone, over which {found.stumbles[0].where} stumbled ({found.stumbles[0].got})'
+            )
+        expected, advice = (
+            'two samples to send through the model',
+            'what only they can show will show at the first step',
+        )
+        findings.warnings.append(Fault('train_dataloader.dataset', expected, got, advice))
+        findings.faults += _left_out_faults(getattr(model, 'distiller', None))
+    if edits and not findings.faults:
+        apply_edits(config.model.distiller, edits)
 
 
 def _leaves_out(distiller: Any) -> bool:
@@ -246,13 +260,8 @@ def _work_out(config: Any) -> None:
     findings = Findings()
     with _isolated(), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         model = _draft(config, findings, ready=False)
-        batch = probe_batch(config)
-        if model is not None and batch is not None:
-            edits = dry_run(model, batch, findings)
-            if not findings.faults:
-                apply_edits(config.model.distiller, edits)
-        elif model is not None:
-            findings.faults += _left_out_faults(model.distiller)
+        if model is not None:
+            _run(config, model, findings)
     if findings.faults:
         raise UserError(*findings.faults)
 

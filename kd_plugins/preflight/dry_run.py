@@ -27,7 +27,7 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
     Args:
         model: Of the config; as far as it could be built.
         batch: A collated batch.
-        findings: Grows by what is found.
+        findings: Grows by what is found; what the models stumble over goes to its ``stumbles``.
 
     Returns:
         The edits that make the distiller's config explicit: value by key path below it, None for what is to be removed.
@@ -36,7 +36,7 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
         return {}  # nothing says how the batch is to be prepared
     model.train()
     data = _attempt(
-        findings,
+        findings.stumbles,
         'model.data_preprocessor',
         'a data_preprocessor that takes the data of the config',
         lambda: model.data_preprocessor(batch, True),
@@ -78,9 +78,11 @@ def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findin
             edits = tracer.connection.edits
         else:
             compare = model.distiller.compute_distill_losses
-            distilled = _attempt(findings, 'model.distiller', 'a distiller that compares the records', compare) or {}
+            distilled = (
+                _attempt(findings.faults, 'model.distiller', 'a distiller that compares the records', compare) or {}
+            )
     losses.update({f'distill.{name}': value for name, value in distilled.items()})
-    if not findings.faults:
+    if {'teacher', 'student'} <= ran and not findings.faults:
         _backward(model, losses, findings)
         findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1, model)
     return edits
@@ -108,27 +110,27 @@ def _counted(counts: dict[str, float], name: str) -> Iterator[None]:
     counts[name] = float(counter.get_total_flops())
 
 
-def _attempt(findings: Findings, where: str, expected: str, call: Callable[[], Any]) -> Any:
+def _attempt(faults: list[Fault], where: str, expected: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
     except UserError as error:
-        findings.faults += error.within('model').faults
+        faults += error.within('model').faults
     except Exception as error:
-        findings.faults.append(Fault(where, expected, _describe(error), 'correct what it names'))
+        faults.append(Fault(where, expected, _describe(error), 'correct what it names'))
     return None
 
 
 def run_located(model: nn.Module, where: str, run: Callable[[], Any], findings: Findings) -> Any:
-    """Run a model; an exception becomes a fault that names the module in which it happened.
+    """Run a model; an exception becomes a stumble that names the module in which it happened.
 
     Args:
         model: The model.
         where: Key path of its config.
         run: Runs it.
-        findings: Grows by the fault.
+        findings: Grows by the stumble.
 
     Returns:
-        What ``run`` returns; None after a fault.
+        What ``run`` returns; None after a stumble.
     """
     names = {module: name for name, module in model.named_modules()}
     running: list[str] = []
@@ -145,13 +147,13 @@ def run_located(model: nn.Module, where: str, run: Callable[[], Any], findings: 
     try:
         return run()
     except UserError as error:
-        findings.faults += error.within('model').faults
+        findings.stumbles += error.within('model').faults
     except Exception as error:
         place = running[-1] if running else ''
         advice = f'look at the arguments of {place or "the model"} and at what the data pipeline gives'
         where = join_path(where, place.partition('.')[0])
         got = f'{_describe(error)}{f" in {place}" if place else ""}'
-        findings.faults.append(Fault(where, 'a model that its own data can run through', got, advice))
+        findings.stumbles.append(Fault(where, 'a model that its own data can run through', got, advice))
     finally:
         for handle in handles:
             handle.remove()
@@ -165,7 +167,7 @@ def _backward(model: BaseModel, losses: Any, findings: Findings) -> None:
         return True
 
     expected = 'losses that something can learn from'
-    if _attempt(findings, 'model', expected, run) is None:
+    if _attempt(findings.faults, 'model', expected, run) is None:
         return
     learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     findings.without_gradient = [name for name, weight in learning if weight.grad is None]

@@ -100,6 +100,7 @@ class Findings:
     Attributes:
         faults: What keeps the config from running.
         warnings: What is allowed and may not be meant.
+        stumbles: What kept a model from running, for which the batch may be to blame.
         losses: The distill losses, in the order of the config.
         models: Teacher, student and connectors.
         cost: Of one step; None where no step could be made.
@@ -112,6 +113,7 @@ class Findings:
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
+    stumbles: list[Fault] = field(default_factory=list)
     losses: list[LossTrace] = field(default_factory=list)
     models: list[ModelSummary] = field(default_factory=list)
     cost: StepCost | None = None
@@ -120,6 +122,13 @@ class Findings:
     absent: list[str] = field(default_factory=list)
     seconds: float = 0.0
     batch: Shape | None = None
+
+    def add_run(self, run: Findings) -> None:
+        """Take over what one run on a batch found."""
+        self.faults += run.faults
+        self.warnings += run.warnings
+        self.losses, self.cost, self.batch = run.losses, run.cost, run.batch
+        self.without_gradient, self.chosen = run.without_gradient, run.chosen
 
     def as_dict(self) -> dict[str, Any]:
         """The findings as plain values, for ``--json``."""

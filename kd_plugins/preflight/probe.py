@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,24 +17,47 @@ from kd_plugins.preflight.shapes import shape_of
 SIZES = ((256, 256), (320, 224))
 
 
-def probe_batch(config: Any) -> dict[str, Any] | None:
-    """Two samples as the training pipeline of a config gives them.
+@dataclass(frozen=True)
+class Batch:
+    """Two samples.
 
-    Where the pipeline gives all images one size, the samples are made-up images, and no data is looked at. Elsewhere
-    the first two samples of the data set are taken, which may lie anywhere or nowhere yet.
+    Attributes:
+        data: Collated, ready for the model's data_preprocessor.
+        made_up: Whether the images were made up.
+    """
+
+    data: Any
+    made_up: bool
+
+
+def probe_batches(config: Any) -> Iterator[Batch]:
+    """Batches of two samples as the training pipeline of a config gives them, the cheaper one first.
+
+    First made-up colour images, where the pipeline gives all images one size; no data is looked at for them. Then the
+    first two samples of the data set, which may lie anywhere or nowhere yet.
 
     Args:
         config: The whole config; transforms and data set are built in the current default scope.
 
-    Returns:
-        A collated batch, ready for the model's data_preprocessor; None where there are no samples to be had.
+    Yields:
+        At most two batches, none where there are no samples to be had.
     """
-    dataset = (config.get('train_dataloader') or {}).get('dataset')
+    loader = config.get('train_dataloader') or {}
+    dataset, collate = loader.get('dataset'), loader.get('collate_fn')
     pipeline = pipeline_of(dataset)
-    samples = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
-    if not samples or shape_of(samples[0].get('inputs')) != shape_of(samples[1].get('inputs')):
-        samples = _attempt(lambda: _first(dataset))
-    return _collate(samples, config['train_dataloader'].get('collate_fn')) if samples else None
+    made_up = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
+    if made_up and shape_of(made_up[0].get('inputs')) == shape_of(made_up[1].get('inputs')):
+        data = _collate(made_up, collate)
+        if data is not None:
+            yield Batch(data, made_up=True)
+    data = _collate(_attempt(lambda: _first(dataset)), collate)
+    if data is not None:
+        yield Batch(data, made_up=False)
+
+
+def probe_batch(config: Any) -> Any:
+    """The data of the first batch of :func:`probe_batches`; None where there is none."""
+    return next((batch.data for batch in probe_batches(config)), None)
 
 
 def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
@@ -49,7 +73,9 @@ def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
 
 
 def _collate(samples: list[Any], collate: Any) -> Any:
-    """Make a batch as the data loader does; None where its function cannot."""
+    """Make a batch as the data loader does; None where there is nothing to make it of, or its function cannot."""
+    if not samples:
+        return None
     function: Any = collate if callable(collate) else pseudo_collate
     try:
         if isinstance(collate, dict):

@@ -826,7 +826,9 @@ def test_connectors_that_are_left_out_below_a_misspelt_key(check):
     config = good_config('long')
     drop(config, f'{D}.connectors.widen.in_channel')
     put(config, f'{D}.conectors', drop(config, f'{D}.connectors'))
-    check(config, f'{D}.conectors', 'an argument of ConfigurableDistiller', "'conectors'", "did you mean … 'connectors'")
+    check(
+        config, f'{D}.conectors', 'an argument of ConfigurableDistiller', "'conectors'", "did you mean … 'connectors'"
+    )
 
 
 def test_unknown_key_at_the_top_of_a_part_of_the_runner(check):
