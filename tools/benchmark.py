@@ -66,16 +66,13 @@ def make_parts(algorithm: torch.nn.Module, batch: int, size: int, device: str) -
     with distiller.teacher_recorders, distiller.student_recorders:
         algorithm.frozen_teacher(**data, mode='loss')
         student(**data, mode='loss')
-    records = {True: distiller.student_recorders.pop(), False: distiller.teacher_recorders.pop()}
+    records = distiller.pop_records()
     picked = {
         (spec.name, argument): (record, record.pick(records[record.from_student][record.recorder]).detach())
-        for spec in distiller.specs
+        for spec in distiller.spec.mappings
         for argument, record in spec.arguments.items()
     }
-    connected = {
-        key: (distiller.connectors[record.connector](value).detach() if record.connector else value)
-        for key, (record, value) in picked.items()
-    }
+    connected = {key: distiller.connect(record, value).detach() for key, (record, value) in picked.items()}
 
     def optimiser(module: torch.nn.Module) -> OptimWrapper:
         return OptimWrapper(torch.optim.SGD(module.parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4))
@@ -88,7 +85,7 @@ def make_parts(algorithm: torch.nn.Module, batch: int, size: int, device: str) -
 
     def connector_step() -> None:
         outputs = [
-            distiller.connectors[record.connector](value.requires_grad_(True))
+            distiller.connect(record, value.requires_grad_(True))
             for record, value in picked.values()
             if record.connector
         ]
@@ -114,7 +111,7 @@ def make_parts(algorithm: torch.nn.Module, batch: int, size: int, device: str) -
     }
     if any(record.connector for record, _ in picked.values()):
         parts['connectors'] = connector_step
-    parts |= {spec.name: loss_step(spec.name) for spec in distiller.specs}
+    parts |= {spec.name: loss_step(spec.name) for spec in distiller.spec.mappings}
     return {**parts, 'step': lambda: algorithm.train_step(raw, whole)}
 
 

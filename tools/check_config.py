@@ -42,9 +42,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--dump', metavar='FILE', help='write the config, with connectors worked out, to a .py file')
     arguments = parser.parse_args(argv)
 
-    if arguments.dump and not Path(arguments.dump).parent.is_dir():
-        folder = Path(arguments.dump).parent
-        raise UserError(Fault('--dump', 'a file in a folder that exists', arguments.dump, f'create {folder}'))
+    if arguments.dump:
+        check_target(Path(arguments.dump))
+    if arguments.match and not arguments.list_modules:
+        advice = 'add --list-modules student or teacher'
+        raise UserError(Fault('--match', '--list-modules, whose modules it chooses', 'none', advice))
     config = load_config(arguments.config, arguments.cfg_options)
     written = copy.deepcopy(config)
     complete_config(config)
@@ -75,6 +77,14 @@ def main(argv: list[str] | None = None) -> None:
         console.print(
             f'{arguments.config}: good, {findings.seconds:.1f} s', markup=False, highlight=False, soft_wrap=True
         )
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file that a config cannot be written to."""
+    if path.suffix != '.py' or path.is_dir():
+        raise UserError(Fault('--dump', 'a .py file', str(path), f'write {path.with_suffix(".py")}'))
+    if not path.parent.is_dir():
+        raise UserError(Fault('--dump', 'a file in a folder that exists', str(path), f'create {path.parent}'))
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 from kd_plugins.build.component import Declared, argument_faults, build_component, find_component, parameters_of
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
-from kd_plugins.build.names import FALLBACK_SCOPE, registered_names, user_scope
+from kd_plugins.build.names import FALLBACK_SCOPE, is_registered, registered_names, user_scope
 
 __all__ = [
     'FALLBACK_SCOPE',
@@ -14,6 +14,7 @@ __all__ = [
     'explain_failure',
     'find_component',
     'initialise',
+    'is_registered',
     'parameters_of',
     'registered_names',
     'resolve_model_config',

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from kd_plugins.build.failure import explain_failure
-from kd_plugins.build.names import registered_names, user_scope
+from kd_plugins.build.names import is_registered, registered_names, user_scope
 from kd_plugins.errors import Fault, UserError, closest, is_drafting, join_path
 from kd_plugins.registry import SCOPE
 
@@ -181,9 +181,9 @@ def _find(registry: Registry, name: str, scope: str | None, where: str) -> Calla
 
 
 def _look_up(registry: Registry, name: str, scope: str | None, where: str) -> Callable[..., Any]:
-    found = registry.get(name)
+    found = registry.get(name) if is_registered(registry, name) else None
     with registry.switch_scope_and_registry(scope or user_scope()) as users:
-        found = found or users.get(name)
+        found = found or (users.get(name) if is_registered(users, name) else None)
         if found is None:
             names = registered_names(registry.name, users.scope)
             raise UserError(Fault(where, f'a registered {registry.name}', repr(name), closest(name, names)))

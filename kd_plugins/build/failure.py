@@ -40,7 +40,7 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
         return UserError(Fault(path, f'a registered {kind}', repr(name), closest(name, registered_names(kind, scope))))
     if isinstance(error, KeyError) and (message == 'type' or 'must contain the key "type"' in message):
         got = f'one with {", ".join(given) or "no key"}'
-        return UserError(Fault(path or 'CONFIG', 'a dict with the key type', got, "add type='…'"))
+        return UserError(Fault(path, 'a dict with the key type', got, "add type='…'"))
     if message.startswith('type must be a str'):
         return UserError(Fault(join_path(path, 'type'), 'the name of a type', repr(component), "write type='…'"))
     name = str(getattr(component, '__name__', component or 'its type')).rpartition('.')[2]
@@ -50,7 +50,6 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
         advice = _advice(component, key['key']) if inner == '' else 'correct the key, or remove it'
         expected = f'an argument of {name}' if inner == '' else 'a key that the part takes'
         return UserError(Fault(join_path(path, inner or '', key['key']), expected, repr(key['key']), advice))
-    path = path or 'CONFIG'
     missing = _MISSING_ARGUMENTS.search(message)
     if missing:
         absent = re.findall(r"'(\w+)'", missing['keys'])

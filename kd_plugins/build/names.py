@@ -32,6 +32,19 @@ def registered_names(kind: str, scope: str) -> set[str]:
     return names
 
 
+def is_registered(registry: Registry, name: str) -> bool:
+    """Whether a registry, or one that it looks into, has a name.
+
+    Args:
+        registry: The registry.
+        name: With or without a scope.
+    """
+    try:
+        return registry.get(name) is not None
+    except RuntimeError:
+        return False  # what is no name at all, such as '', makes mmengine raise
+
+
 def _registries() -> list[Registry]:
     """Every registry of the tree below mmengine's roots."""
     pending = [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -167,7 +168,7 @@ def _build_runner(config: Any) -> Runner:
     try:
         return build_runner(config)
     except CONFIG_ERRORS as error:
-        raise explain_failure(error, '', config._cfg_dict) from error
+        raise _explain(error, config) from error
 
 
 def _load_data(runner: Runner) -> None:
@@ -184,7 +185,12 @@ def _load_data(runner: Runner) -> None:
             ) from error
         if not isinstance(error, CONFIG_ERRORS):
             raise
-        raise explain_failure(error, '', runner.cfg._cfg_dict) from error
+        raise _explain(error, runner.cfg) from error
+
+
+def _explain(error: Exception, config: Any) -> UserError:
+    explained = explain_failure(error, '', config._cfg_dict)
+    return UserError(*(replace(fault, where=fault.where or 'CONFIG') for fault in explained.faults))
 
 
 def _add_hooks(config: Any) -> None:

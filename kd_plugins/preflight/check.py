@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
@@ -77,7 +78,7 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     findings.faults += type_faults(config, scope)
     absent = data_faults(config)
     (findings.faults if ready else findings.warnings).extend(absent)
-    with _isolated(), DefaultScope.overwrite_default_scope(scope):
+    with _isolated(config), DefaultScope.overwrite_default_scope(scope):
         drafted = _draft(config, findings, ready)
         if drafted is not None:
             _inspect(config, drafted, findings)
@@ -98,7 +99,7 @@ def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
     """
     findings = Findings()
     where = {'student': 'model.architecture', 'teacher': 'model.teacher'}.get(role, 'model')
-    with _isolated(), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+    with _isolated(config), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         algorithm = _draft(config, findings, ready=False)
         model = algorithm if role == 'model' else getattr(algorithm, role, None)
         if model is not None:
@@ -130,7 +131,7 @@ def check_testing(config: Any) -> None:
     faults = part_faults(config, 'test') + type_faults(config, scope) + data_faults(config, ('test_dataloader',))
     if faults:
         raise UserError(*faults)
-    with _isolated(), DefaultScope.overwrite_default_scope(scope):
+    with _isolated(config), DefaultScope.overwrite_default_scope(scope):
         check_checkpoint(build_from_config(config), config.load_from, 'CHECKPOINT')
 
 
@@ -258,7 +259,7 @@ def _leaves_out(distiller: Any) -> bool:
 
 def _work_out(config: Any) -> None:
     findings = Findings()
-    with _isolated(), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+    with _isolated(config), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         model = _draft(config, findings, ready=False)
         if model is not None:
             _run(config, model, findings)
@@ -301,15 +302,28 @@ def _resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
 
 
 @contextmanager
-def _isolated() -> Iterator[None]:
-    """Keep random states as they are, and the log for the run itself, which builds the same model again."""
+def _isolated(config: Any) -> Iterator[None]:
+    """Keep random states as they are, and the log for the run itself, which builds the same model again.
+
+    Inside, numbers are random the same way each time, and the run seems to be at its first iteration.
+    """
     states = random.getstate(), np.random.get_state()
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    progress = MessageHub.get_current_instance().runtime_info
+    before = dict(progress)
+    train_cfg = config.get('train_cfg')
+    limits = train_cfg if isinstance(train_cfg, dict) else {}
+    progress.update(epoch=0, iter=0, **{key: limits.get(key) or 1 for key in ('max_epochs', 'max_iters')})
     try:
         with torch.random.fork_rng(devices=[]):
+            random.seed(0)
+            np.random.seed(0)
+            torch.manual_seed(0)
             yield
     finally:
+        progress.clear()
+        progress.update(before)
         logging.disable(disabled)
         random.setstate(states[0])
         np.random.set_state(states[1])

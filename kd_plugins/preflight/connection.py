@@ -56,17 +56,16 @@ class Connection:
             record = replace(record, connector=_name_for(record))
         if record.connector is not None and record.connector not in self.distiller.connectors:
             return data if record.connector in self._explicit else None
-        if record.connector is not None and isinstance(data, (tuple, list, dict)):
-            advice = 'choose an element of it with data_idx'
-            got = f'a {type(data).__name__} {describe_shape(shape_of(data))}'
-            fault = Fault(record.where, 'a tensor for the connector', got, advice)
-            self._refuse(UserError(fault))
-            return None
         try:
             return self.distiller.connect(record, data)
         except UserError as error:
             self._refuse(error)
         except Exception as error:
+            if isinstance(data, (tuple, list, dict)):
+                got = f'a {type(data).__name__} {describe_shape(shape_of(data))}'
+                advice = 'choose an element of it with data_idx'
+                self._refuse(UserError(Fault(record.where, 'a tensor for the connector', got, advice)))
+                return None
             where = self.distiller.spec.connectors[record.connector or ''].where
             got = f'{_name(error)} for {describe_shape(shape_of(data))}'
             self._refuse(UserError(Fault(where, 'a connector that takes the record', got, "write 'auto'")))
@@ -82,6 +81,9 @@ class Connection:
         student, teacher = mapping.pair or (None, None)
         for argument, record in sorted(mapping.arguments.items(), key=lambda item: item[1].from_student):
             if not self._is_left_out(record) or picked[argument] is None:
+                continue
+            shared = record.connector in self._explicit
+            if shared and self.distiller.spec.connectors[record.connector or ''].config != AUTO:
                 continue
             if mapping.pair is None and not mapping.whole:
                 continue
@@ -102,7 +104,7 @@ class Connection:
                 self._refuse(error, self.distiller.spec.connectors[record.connector or ''].where)
 
     def _is_left_out(self, record: RecordSpec) -> bool:
-        return record.connector in self.distiller.left_out and record.connector not in self._explicit
+        return record.connector in self.distiller.left_out
 
     def _choose(self, mapping: LossSpec, argument: str, other: str | None, data: Any, target: Any) -> None:
         """Choose what ``'auto'`` stands for."""
@@ -115,7 +117,13 @@ class Connection:
                 got = f'{name} {describe_shape(shape_of(value))}'
                 raise UserError(Fault('', 'two tensors', got, 'choose an element of it with data_idx'))
         own, theirs = choose_connectors(tuple(data.shape), tuple(target.shape), self.image)
-        self._settle(record, own)
+        before = self._explicit.get(record.connector or '')
+        if before is None:
+            self._settle(record, own)
+        elif before != own:
+            got = f'{_describe_all(before)} for one and {_describe_all(own)} for {mapping.name}'
+            expected = 'losses that need one and the same connector'
+            raise UserError(Fault('', expected, got, "write connector='auto' into each loss instead of sharing it"))
         if theirs:
             self._settle(mapping.arguments[other], theirs)
 
@@ -159,6 +167,23 @@ class Connection:
 
     def _refuse(self, error: UserError, where: str = '') -> None:
         self.findings.faults += error.within(join_path(DISTILLER, where)).faults
+
+
+def describe_connector(config: Any) -> str:
+    """A connector's config as ``ConvModuleConnector 256 to 1024``, short."""
+    if not isinstance(config, Mapping):
+        return str(config)
+    kind = config.get('type')
+    name = kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
+    name = name.removesuffix('Connector') or name
+    channels = [config[key] for key in config if str(key).startswith(('in_', 'out_')) and isinstance(config[key], int)]
+    if len(channels) == 2:
+        return f'{name} {channels[0]} to {channels[1]}'
+    return f'{name} {describe_shape(tuple(config["size"]))}' if isinstance(config.get('size'), (tuple, list)) else name
+
+
+def _describe_all(configs: list[Any]) -> str:
+    return ', '.join(map(describe_connector, configs)) or 'nothing'
 
 
 def _name_for(record: RecordSpec) -> str:

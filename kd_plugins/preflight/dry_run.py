@@ -83,9 +83,24 @@ def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findin
             )
     losses.update({f'distill.{name}': value for name, value in distilled.items()})
     if {'teacher', 'student'} <= ran and not findings.faults:
-        _backward(model, losses, findings)
+        if not _has_own_step(model):
+            _backward(model, losses, findings)
+        elif not edits:
+            # what a user's class adds is only known by running it
+            own = run_located(model, 'model', partial(model.loss, inputs, samples), findings)
+            if own is not None:
+                _backward(model, own, findings)
         findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1, model)
     return edits
+
+
+def _has_own_step(model: SingleTeacherDistill) -> bool:
+    """Whether a user's subclass computes losses of its own."""
+    compare = getattr(type(model.distiller), 'compute_distill_losses', None)
+    own_compare = isinstance(model.distiller, ConfigurableDistiller) and (
+        compare is not ConfigurableDistiller.compute_distill_losses
+    )
+    return type(model).loss is not SingleTeacherDistill.loss or own_compare
 
 
 def _cost(counts: dict[str, float], images: int, model: SingleTeacherDistill) -> StepCost:
@@ -166,6 +181,11 @@ def _backward(model: BaseModel, losses: Any, findings: Findings) -> None:
         total.backward()
         return True
 
+    total, _ = model.parse_losses(losses) if isinstance(losses, dict) else (None, None)
+    if isinstance(total, torch.Tensor) and not total.requires_grad:
+        advice = 'set student_trainable=True, or give a loss a connector, which learns'
+        findings.faults.append(Fault('model', 'something that learns', 'losses without gradient', advice))
+        return
     expected = 'losses that something can learn from'
     if _attempt(findings.faults, 'model', expected, run) is None:
         return

@@ -13,8 +13,9 @@ from mmengine.registry import DATASETS, FUNCTIONS, TRANSFORMS
 
 from kd_plugins.preflight.shapes import shape_of
 
-# height and width of the two made-up images
-SIZES = ((256, 256), (320, 224))
+# height and width of the made-up images; they come several times because a pipeline may draw its sizes at random
+SIZES = ((256, 256), (320, 224), (256, 256), (320, 224), (256, 256), (320, 224))
+SAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def probe_batches(config: Any) -> Iterator[Batch]:
     dataset, collate = loader.get('dataset'), loader.get('collate_fn')
     pipeline = pipeline_of(dataset)
     made_up = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
-    if made_up and shape_of(made_up[0].get('inputs')) == shape_of(made_up[1].get('inputs')):
-        data = _collate(made_up, collate)
+    if len({str(shape_of(sample.get('inputs'))) for sample in made_up}) == 1:
+        data = _collate(made_up[:SAMPLES], collate)
         if data is not None:
             yield Batch(data, made_up=True)
     data = _collate(_attempt(lambda: _first(dataset)), collate)
@@ -101,9 +102,11 @@ def _made_up(pipeline: list[dict[str, Any]]) -> Iterator[Any]:
     transform = Compose([TRANSFORMS.build(step) for step in steps])
     for label, size in enumerate(SIZES):
         pixels = np.random.randint(0, 256, (*size, 3), dtype=np.uint8)
-        yield transform(dict(img=pixels, img_shape=size, ori_shape=size, gt_label=label, sample_idx=label, img_path=''))
+        yield transform(
+            dict(img=pixels, img_shape=size, ori_shape=size, gt_label=label % SAMPLES, sample_idx=label, img_path='')
+        )
 
 
 def _first(dataset: Any) -> list[Any]:
     built = DATASETS.build(dataset)
-    return [built[index % len(built)] for index in range(len(SIZES))]
+    return [built[index % len(built)] for index in range(SAMPLES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kd_plugins.errors import Fault
+from kd_plugins.preflight.connection import describe_connector
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace, StepCost
 from kd_plugins.preflight.modules import ModuleRow
 from kd_plugins.preflight.shapes import Shape, describe_shape
-from kd_plugins.preflight.trace import describe_connector
 
 # a pipe has no width of its own
 PIPE_WIDTH = 160
@@ -52,7 +53,17 @@ def print_findings(findings: Findings, console: Console) -> None:
 
 def findings_as_json(findings: Findings) -> str:
     """The findings as JSON; ``good`` says whether the config can run."""
-    return json.dumps({'good': not findings.faults, **findings.as_dict()}, indent=2, default=str)
+    entries = {'good': not findings.faults, **findings.as_dict()}
+    return json.dumps(_finite(entries), indent=2, default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Plain values with None for numbers that JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    return [_finite(child) for child in value] if isinstance(value, (list, tuple)) else value
 
 
 def print_modules(rows: Sequence[ModuleRow], console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,9 +10,9 @@ import torch
 
 from kd_plugins.build import Declared
 from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors
-from kd_plugins.distiller import ConfigurableDistiller, LossSpec, RecordSpec, parts_of
+from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, join_path
-from kd_plugins.preflight.connection import DISTILLER, Connection
+from kd_plugins.preflight.connection import DISTILLER, Connection, describe_connector
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace
 from kd_plugins.preflight.shapes import Shape, describe_shape, shape_of
 
@@ -55,12 +56,14 @@ class Tracer:
 
     def _compute(self, mapping: LossSpec) -> Any:
         picked = {argument: self._pick(record) for argument, record in mapping.arguments.items()}
+        before = len(self.findings.faults)
         self.connection.complete(mapping, picked)
         connected = {
             argument: self.connection.connect(record, picked[argument])
             for argument, record in mapping.arguments.items()
         }
-        value = self._lose(mapping, connected)
+        # without the connectors that it needs, nothing more can be said of a loss
+        value = self._lose(mapping, connected) if len(self.findings.faults) == before else None
         self.findings.losses.append(self._describe(mapping, picked, connected, value))
         return value
 
@@ -140,7 +143,8 @@ class Tracer:
             keys = [key for key in OUT_NAMES if key in last] if isinstance(last, Mapping) else []
             if keys and len(student) == len(teacher) and channels_of(student) != channels_of(teacher):
                 return f'set {keys[0]} of {where} to {channels_of(teacher)}, or leave it out'
-            return f"the connector at {declared.where} gives another shape: write 'auto' there"
+            advice = "write 'auto' there" if declared.config != AUTO else 'write it out'
+            return f'the connector at {declared.where} gives another shape: {advice}'
         try:
             own, theirs = choose_connectors(student, teacher, self.image)
         except UserError as refusal:
@@ -178,6 +182,10 @@ class Tracer:
         )
         kind = type(loss).__name__ if loss is not None else '?'
         number = float(value.detach().float().mean()) if value is not None else None
+        if number is not None and not math.isfinite(number):
+            where = f'{DISTILLER}.{self.spec.losses[mapping.name].where}'
+            advice = 'look at its weight and at the records'
+            self.findings.warnings.append(Fault(where, 'a finite loss', str(number), advice))
         return LossTrace(mapping.name, kind, weight, effective, sources, number)
 
     def _source(self, argument: str, record: RecordSpec, data: Any, connected: Any) -> SourceTrace:
@@ -204,19 +212,6 @@ def describe_source(config: Any, record: RecordSpec) -> str:
     text = source if kind.startswith('ModuleOutputs') else f'{source} ({kind})'
     text += '' if record.record_idx is None else f' call {record.record_idx}'
     return text + ('' if record.data_idx is None else f' element {record.data_idx}')
-
-
-def describe_connector(config: Any) -> str:
-    """A connector's config as ``ConvModuleConnector 256 to 1024``, short."""
-    if not isinstance(config, Mapping):
-        return str(config)
-    kind = config.get('type')
-    name = kind.rpartition('.')[2] if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
-    name = name.removesuffix('Connector') or name
-    channels = [config[key] for key in config if str(key).startswith(('in_', 'out_')) and isinstance(config[key], int)]
-    if len(channels) == 2:
-        return f'{name} {channels[0]} to {channels[1]}'
-    return f'{name} {describe_shape(tuple(config["size"]))}' if isinstance(config.get('size'), (tuple, list)) else name
 
 
 def _shape(data: Any) -> Shape | None:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
-from kd_plugins.build import registered_names
+from kd_plugins.build import is_registered, registered_names
 from kd_plugins.errors import Fault, closest
 
 # which registry the parts of a config come from; [] goes into a list, * into the values of a dict
@@ -49,7 +49,7 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
     if isinstance(constructor, str):
         root = mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS
         with root.switch_scope_and_registry(scope) as registry:
-            if registry.get(constructor) is None:
+            if not is_registered(registry, constructor):
                 advice = closest(constructor, registered_names(root.name, scope))
                 where = 'optim_wrapper.constructor'
                 faults.append(Fault(where, f'a registered {root.name}', repr(constructor), advice))
@@ -57,7 +57,7 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
         with root.switch_scope_and_registry(scope) as registry:
             for where, part in _parts(config, place.replace('[]', '.[]').split('.'), ''):
                 name = part.get('type')
-                if isinstance(name, str) and registry.get(name) is None:
+                if isinstance(name, str) and not is_registered(registry, name):
                     names = registered_names(root.name, scope)
                     faults.append(Fault(f'{where}.type', f'a registered {root.name}', repr(name), closest(name, names)))
     return faults

@@ -39,6 +39,10 @@ class RecorderSet:
             except UserError as error:
                 faults += map(part.blame, error.faults)
                 continue
+            if not isinstance(recorder, Recorder):
+                got, advice = f'a {type(recorder).__name__}', 'subclass kd_plugins.recorders.Recorder'
+                faults.append(part.blame(Fault('type', 'a recorder', got, advice)))
+                continue
             self.recorders[name] = recorder
             faults += map(part.blame, getattr(recorder, 'faults', ()))
         self.faults = faults.settle()

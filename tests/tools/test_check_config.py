@@ -324,3 +324,17 @@ def test_list_modules_of_a_model_that_cannot_run(tmp_path, capsys):
     message = capsys.readouterr().err
     assert 'error: model.head\n' in message
     assert 'Traceback' not in message
+
+
+@pytest.mark.parametrize('name', ['explicit.txt', 'folder.py'])
+def test_dump_to_what_cannot_be_a_config(name, tmp_path, capsys):
+    (tmp_path / 'folder.py').mkdir()
+    config = CONFIGS / 'quickstart' / 'student_cnn_digits.py'
+    assert check_config.main([str(config), '--dump', str(tmp_path / name)]) == 2
+    assert 'error: --dump' in capsys.readouterr().err
+
+
+def test_match_without_a_list(capsys):
+    config = CONFIGS / 'quickstart' / 'student_cnn_digits.py'
+    assert check_config.main([str(config), '--match', '*']) == 2
+    assert 'error: --match' in capsys.readouterr().err
