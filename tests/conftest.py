@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -17,6 +18,11 @@ import kd_plugins  # noqa: F401  allow-lists mmengine's checkpoints, registers t
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> None:
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

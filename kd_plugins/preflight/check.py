@@ -309,13 +309,13 @@ def _isolated(config: Any) -> Iterator[None]:
     """
     states = random.getstate(), np.random.get_state()
     disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     progress = MessageHub.get_current_instance().runtime_info
     before = dict(progress)
     train_cfg = config.get('train_cfg')
     limits = train_cfg if isinstance(train_cfg, dict) else {}
-    progress.update(epoch=0, iter=0, **{key: limits.get(key) or 1 for key in ('max_epochs', 'max_iters')})
     try:
+        logging.disable(logging.WARNING)
+        progress.update(epoch=0, iter=0, **{key: limits.get(key) or 1 for key in ('max_epochs', 'max_iters')})
         with torch.random.fork_rng(devices=[]):
             random.seed(0)
             np.random.seed(0)
