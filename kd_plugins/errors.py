@@ -101,6 +101,11 @@ def is_drafting() -> bool:
     return _drafting.get()
 
 
+def describe_error(error: BaseException, length: int = 300) -> str:
+    """An exception as one line: its class and what it says, at most ``length`` characters of it."""
+    return f'{type(error).__name__}: {" ".join(str(error).split())[:length]}'
+
+
 def join_path(*parts: str) -> str:
     """Join key paths of a config, leaving out empty parts: ``('model', '', 'head') -> 'model.head'``."""
     return '.'.join(part for part in parts if part)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 
+from kd_plugins.arguments import require_choice, require_rank
 from kd_plugins.connectors.size import checked_size
-from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import MODELS
 
 MODES = ('nearest', 'bilinear', 'bicubic')
@@ -38,8 +38,7 @@ class ResizeConnector(BaseModule):
 
     def __init__(self, size: Sequence[int], mode: str = 'bilinear') -> None:
         super().__init__()
-        if mode not in MODES:
-            raise UserError(Fault('mode', f'one of {", ".join(MODES)}', repr(mode), "'bilinear' is the usual one"))
+        require_choice('mode', mode, MODES, "'bilinear' is the usual one")
         self.size = checked_size(size)
         self.mode = mode
 
@@ -55,10 +54,7 @@ class ResizeConnector(BaseModule):
         Raises:
             UserError: ``feature`` is no map.
         """
-        if feature.dim() != 4:
-            raise UserError(
-                Fault('feature', 'a map (N, C, H, W)', str(tuple(feature.shape)), 'bring tokens to a map before')
-            )
+        require_rank('feature', feature, [4], 'a map (N, C, H, W)', 'bring tokens to a map before')
         shrunk = (min(feature.shape[2], self.size[0]), min(feature.shape[3], self.size[1]))
         feature = _averaged(feature, shrunk)
         return feature if shrunk == self.size else F.interpolate(feature, self.size, mode=self.mode)

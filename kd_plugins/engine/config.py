@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 
 from kd_plugins import registry
 from kd_plugins.build import FALLBACK_SCOPE
-from kd_plugins.errors import Fault, UserError, closest
+from kd_plugins.errors import Fault, UserError, closest, describe_error
 
 OWN_REGISTRIES = [
     value for value in vars(registry).values() if isinstance(value, Registry) and value.scope == 'kd_plugins'
@@ -39,7 +39,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         config = Config.fromfile(path)
     except Exception as error:
         # a config is the user's own Python: whatever it raises is theirs to mend
-        message = str(error) if isinstance(error, OSError) else _describe(error)
+        message = str(error) if isinstance(error, OSError) else describe_error(error, 400)
         raise UserError(Fault(str(path), 'a Python config that can be read', message, 'correct the file')) from error
     try:
         config.merge_from_dict(options or {})
@@ -101,7 +101,3 @@ def apply_arguments(config: Config, arguments: argparse.Namespace) -> None:
         config.work_dir = arguments.work_dir
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(arguments.config).stem)
-
-
-def _describe(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())}'[:400]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kd_plugins.errors import Fault, UserError
+from kd_plugins.arguments import require_choice, require_positive
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
@@ -50,12 +50,8 @@ class KLDivergence(nn.Module):
         teacher_detach: bool = True,
     ) -> None:
         super().__init__()
-        if not tau > 0:
-            raise UserError(Fault('tau', 'a temperature above 0', repr(tau), 'usual values are 1 to 20'))
-        if reduction not in REDUCTIONS:
-            raise UserError(
-                Fault('reduction', f'one of {", ".join(REDUCTIONS)}', repr(reduction), "'batchmean' is the usual one")
-            )
+        require_positive('tau', tau, 'usual values are 1 to 20')
+        require_choice('reduction', reduction, REDUCTIONS, "'batchmean' is the usual one")
         self.tau = tau
         self.reduction = reduction
         self.loss_weight = loss_weight

@@ -1,4 +1,4 @@
-"""Two tensors that a loss compares must have the same shape; here is the message for when they do not."""
+"""Shapes that a loss can compare, and the messages for when they are others."""
 
 from __future__ import annotations
 
@@ -32,6 +32,24 @@ def check_same_shape(**tensors: torch.Tensor) -> None:
             _advice(student, teacher),
         )
     )
+
+
+def check_labels(labels: torch.Tensor, logits: torch.Tensor) -> None:
+    """Refuse labels that are not one class index per sample of ``logits``.
+
+    Args:
+        labels: Class indices, (N).
+        logits: (N, C).
+
+    Raises:
+        UserError: There are no labels, or of another number, or they are no whole numbers.
+    """
+    advice = "record them: dict(type='ModuleInputs', source='head.loss_module') with data_idx=1 in mmpretrain's heads"
+    expected = f'the class indices of {len(logits)} samples, ({len(logits)},) whole numbers'
+    if not isinstance(labels, torch.Tensor):
+        raise UserError(Fault('labels', expected, f'a {type(labels).__name__}', advice))
+    if labels.shape != logits.shape[:1] or labels.is_floating_point():
+        raise UserError(Fault('labels', expected, f'{tuple(labels.shape)} of {labels.dtype}', advice))
 
 
 def _advice(student: torch.Tensor, teacher: torch.Tensor) -> str:

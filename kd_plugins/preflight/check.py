@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import copy
-import logging
-import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
-from mmengine.runner import find_latest_checkpoint
-from torch import nn
 
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
-from kd_plugins.checkpoint import describe_misfit, read_checkpoint
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
+from kd_plugins.preflight.checkpoints import check_checkpoint, resume_faults
 from kd_plugins.preflight.data import data_faults
 from kd_plugins.preflight.dry_run import dry_run, run_located
 from kd_plugins.preflight.edit import apply_edits
 from kd_plugins.preflight.findings import Findings
+from kd_plugins.preflight.isolation import isolated
 from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.parts import part_faults
@@ -78,7 +70,7 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     findings.faults += type_faults(config, scope)
     absent = data_faults(config)
     (findings.faults if ready else findings.warnings).extend(absent)
-    with _isolated(config), DefaultScope.overwrite_default_scope(scope):
+    with isolated(config), DefaultScope.overwrite_default_scope(scope):
         drafted = _draft(config, findings, ready)
         if drafted is not None:
             _inspect(config, drafted, findings)
@@ -99,7 +91,7 @@ def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
     """
     findings = Findings()
     where = {'student': 'model.architecture', 'teacher': 'model.teacher'}.get(role, 'model')
-    with _isolated(config), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+    with isolated(config), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         algorithm = _draft(config, findings, ready=False)
         model = algorithm if role == 'model' else getattr(algorithm, role, None)
         if model is not None:
@@ -131,43 +123,8 @@ def check_testing(config: Any) -> None:
     faults = part_faults(config, 'test') + type_faults(config, scope) + data_faults(config, ('test_dataloader',))
     if faults:
         raise UserError(*faults)
-    with _isolated(config), DefaultScope.overwrite_default_scope(scope):
+    with isolated(config), DefaultScope.overwrite_default_scope(scope):
         check_checkpoint(build_from_config(config), config.load_from, 'CHECKPOINT')
-
-
-def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = False) -> None:
-    """Refuse a checkpoint that is not one of ``model``; the model's weights are overwritten.
-
-    Args:
-        model: The model.
-        path: The checkpoint.
-        where: The option that named it.
-        resume: Whether a training shall go on from it, which takes more than weights.
-
-    Raises:
-        UserError: The file cannot be read, or does not fit.
-    """
-    checkpoint = read_checkpoint(path, where)
-    misfit = describe_misfit(model, checkpoint.get('state_dict', checkpoint))
-    if misfit:
-        raise UserError(
-            Fault(
-                where,
-                f'a checkpoint of this {type(model).__name__}',
-                f'{path}, with {misfit}',
-                'give a checkpoint of the same config, or another --work-dir to start anew',
-            )
-        )
-    absent = [key for key in ('meta', 'message_hub') if resume and key not in checkpoint]
-    if absent:
-        raise UserError(
-            Fault(
-                where,
-                'a checkpoint of a training',
-                f'{path}, which has no {", ".join(absent)}',
-                'start from weights alone with --cfg-options load_from=PATH',
-            )
-        )
 
 
 def build_from_config(config: Any) -> BaseModel:
@@ -216,7 +173,7 @@ def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
     if not findings.faults:
         _initialise(config, model, findings)
         findings.faults += schedule_faults(config, model)
-        findings.faults += _resume_faults(config, model)
+        findings.faults += resume_faults(config, model)
 
 
 def _run(config: Any, model: BaseModel, findings: Findings) -> None:
@@ -259,7 +216,7 @@ def _leaves_out(distiller: Any) -> bool:
 
 def _work_out(config: Any) -> None:
     findings = Findings()
-    with _isolated(config), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
+    with isolated(config), DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         model = _draft(config, findings, ready=False)
         if model is not None:
             _run(config, model, findings)
@@ -285,45 +242,3 @@ def _initialise(config: Any, model: BaseModel, findings: Findings) -> None:
         initialise(model, config.model, 'model')
     except UserError as error:
         findings.faults += error.faults
-
-
-def _resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
-    path = config.get('load_from')
-    try:
-        if config.get('resume'):
-            path = path or find_latest_checkpoint(config.work_dir)
-            if path:
-                check_checkpoint(model, path, '--resume', resume=True)
-        elif path:
-            read_checkpoint(path, 'load_from')
-    except UserError as error:
-        return error.faults
-    return ()
-
-
-@contextmanager
-def _isolated(config: Any) -> Iterator[None]:
-    """Keep random states as they are, and the log for the run itself, which builds the same model again.
-
-    Inside, numbers are random the same way each time, and the run seems to be at its first iteration.
-    """
-    states = random.getstate(), np.random.get_state()
-    disabled = logging.root.manager.disable
-    progress = MessageHub.get_current_instance().runtime_info
-    before = dict(progress)
-    train_cfg = config.get('train_cfg')
-    limits = train_cfg if isinstance(train_cfg, dict) else {}
-    try:
-        logging.disable(logging.WARNING)
-        progress.update(epoch=0, iter=0, **{key: limits.get(key) or 1 for key in ('max_epochs', 'max_iters')})
-        with torch.random.fork_rng(devices=[]):
-            random.seed(0)
-            np.random.seed(0)
-            torch.manual_seed(0)
-            yield
-    finally:
-        progress.clear()
-        progress.update(before)
-        logging.disable(disabled)
-        random.setstate(states[0])
-        np.random.set_state(states[1])

@@ -12,7 +12,7 @@ from torch import nn
 from kd_plugins.build import build_component, find_component
 from kd_plugins.connectors import channels_of, choose_connectors, complete_channels
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
-from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.shapes import describe_shape, shape_of
 from kd_plugins.registry import MODELS
@@ -67,7 +67,7 @@ class Connection:
                 self._refuse(UserError(Fault(record.where, 'a tensor for the connector', got, advice)))
                 return None
             where = self.distiller.spec.connectors[record.connector or ''].where
-            got = f'{_name(error)} for {describe_shape(shape_of(data))}'
+            got = f'{describe_error(error)} for {describe_shape(shape_of(data))}'
             self._refuse(UserError(Fault(where, 'a connector that takes the record', got, "write 'auto'")))
         return None
 
@@ -144,7 +144,10 @@ class Connection:
                 except (RuntimeError, TypeError, ValueError) as error:
                     if isinstance(error, UserError):
                         raise
-                    got, expected = _name(error), f'a connector for a record of {describe_shape(shape_of(data))}'
+                    got, expected = (
+                        describe_error(error),
+                        f'a connector for a record of {describe_shape(shape_of(data))}',
+                    )
                     raise UserError(Fault(where, expected, got, "write 'auto'")) from error
             filled.append(part)
         self._settle(record, filled)
@@ -189,7 +192,3 @@ def _describe_all(configs: list[Any]) -> str:
 def _name_for(record: RecordSpec) -> str:
     """Name of a connector that the config has no name for."""
     return record.where.replace('.', '_')
-
-
-def _name(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'

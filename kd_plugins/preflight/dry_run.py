@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kd_plugins.algorithms import SingleTeacherDistill
 from kd_plugins.distiller import ConfigurableDistiller
-from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.findings import Findings, StepCost
 from kd_plugins.preflight.shapes import shape_of
 from kd_plugins.preflight.trace import Tracer
@@ -131,7 +131,7 @@ def _attempt(faults: list[Fault], where: str, expected: str, call: Callable[[], 
     except UserError as error:
         faults += error.within('model').faults
     except Exception as error:
-        faults.append(Fault(where, expected, _describe(error), 'correct what it names'))
+        faults.append(Fault(where, expected, describe_error(error), 'correct what it names'))
     return None
 
 
@@ -167,7 +167,7 @@ def run_located(model: nn.Module, where: str, run: Callable[[], Any], findings: 
         place = running[-1] if running else ''
         advice = f'look at the arguments of {place or "the model"} and at what the data pipeline gives'
         where = join_path(where, place.partition('.')[0])
-        got = f'{_describe(error)}{f" in {place}" if place else ""}'
+        got = f'{describe_error(error)}{f" in {place}" if place else ""}'
         findings.stumbles.append(Fault(where, 'a model that its own data can run through', got, advice))
     finally:
         for handle in handles:
@@ -176,22 +176,17 @@ def run_located(model: nn.Module, where: str, run: Callable[[], Any], findings: 
 
 
 def _backward(model: BaseModel, losses: Any, findings: Findings) -> None:
-    def run() -> bool:
-        total, _ = model.parse_losses(losses)
-        total.backward()
-        return True
-
-    total, _ = model.parse_losses(losses) if isinstance(losses, dict) else (None, None)
-    if isinstance(total, torch.Tensor) and not total.requires_grad:
+    expected = 'losses that something can learn from'
+    parsed = _attempt(findings.faults, 'model', expected, lambda: model.parse_losses(losses))
+    if parsed is None:
+        return
+    total = parsed[0]
+    if not total.requires_grad:
         advice = 'set student_trainable=True, or give a loss a connector, which learns'
         findings.faults.append(Fault('model', 'something that learns', 'losses without gradient', advice))
         return
-    expected = 'losses that something can learn from'
-    if _attempt(findings.faults, 'model', expected, run) is None:
-        return
-    learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    findings.without_gradient = [name for name, weight in learning if weight.grad is None]
-
-
-def _describe(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+    before = len(findings.faults)
+    _attempt(findings.faults, 'model', expected, total.backward)
+    if len(findings.faults) == before:
+        learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+        findings.without_gradient = [name for name, weight in learning if weight.grad is None]

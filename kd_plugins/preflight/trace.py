@@ -11,7 +11,7 @@ import torch
 from kd_plugins.build import Declared
 from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
-from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.connection import DISTILLER, Connection, describe_connector
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace
 from kd_plugins.preflight.shapes import Shape, describe_shape, shape_of
@@ -106,7 +106,7 @@ class Tracer:
             return None
         except Exception as error:
             shapes = ', '.join(f'{name} {describe_shape(shape_of(data))}' for name, data in connected.items())
-            got = f'{_name(error)} for {shapes}'
+            got = f'{describe_error(error)} for {shapes}'
             expected, advice = f'what {type(loss).__name__} takes', 'look at the sources and the arguments of the loss'
             self._refuse(self._with_connectors(UserError(Fault(where, expected, got, advice)), mapping, connected))
             return None
@@ -216,7 +216,3 @@ def describe_source(config: Any, record: RecordSpec) -> str:
 
 def _shape(data: Any) -> Shape | None:
     return None if data is None else shape_of(data)
-
-
-def _name(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'

@@ -121,7 +121,7 @@ def test_bad_size(size):
 
 
 def test_bad_mode():
-    with pytest.raises(UserError, match="mode: expected one of nearest, bilinear, bicubic, got 'linear'"):
+    with pytest.raises(UserError, match="mode: expected one of 'nearest', 'bilinear', 'bicubic', got 'linear'"):
         ResizeConnector((7, 7), mode='linear')
 
 

@@ -141,12 +141,12 @@ def test_constant_zero_logits_are_finite():
 
 @pytest.mark.parametrize('tau', [0, -1, float('nan')])
 def test_a_bad_temperature_is_refused(tau):
-    with pytest.raises(UserError, match=r'tau: expected a temperature above 0, got .*; usual values'):
+    with pytest.raises(UserError, match=r'tau: expected a finite number above 0, got .*; usual values'):
         KLDivergence(tau=tau)
 
 
 def test_an_unknown_reduction_is_refused():
-    with pytest.raises(UserError, match=r"reduction: expected one of batchmean, mean, sum, none, got 'avg'"):
+    with pytest.raises(UserError, match=r"reduction: expected one of 'batchmean', 'mean', 'sum', 'none', got 'avg'"):
         KLDivergence(reduction='avg')
 
 

@@ -1,0 +1,61 @@
+"""Arguments of components: what they have to be, and the message for when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+
+from kd_plugins.errors import Fault, UserError
+
+
+def require_positive(name: str, value: Any, advice: str = 'choose a larger one') -> None:
+    """Refuse what is not a finite number above 0.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        advice: What to do instead.
+
+    Raises:
+        UserError: ``value`` is 0, negative, infinite, NaN or no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float('inf'):
+        raise UserError(Fault(name, 'a finite number above 0', repr(value), advice))
+
+
+def require_choice(name: str, value: Any, choices: Collection[Any], advice: str = 'choose one of them') -> None:
+    """Refuse what is not one of a few values.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        choices: What it may be.
+        advice: What to do instead.
+
+    Raises:
+        UserError: ``value`` is none of ``choices``.
+    """
+    if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+        raise UserError(Fault(name, f'one of {", ".join(map(repr, choices))}', repr(value), advice))
+
+
+def require_rank(name: str, value: Any, ranks: Collection[int], expected: str, advice: str) -> None:
+    """Refuse what is not a tensor of one of a few ranks.
+
+    Args:
+        name: Name of the argument.
+        value: What was given.
+        ranks: Numbers of dimensions that are accepted.
+        expected: What it has to be, with its shape.
+        advice: What to do instead.
+
+    Raises:
+        UserError: ``value`` is no tensor, or has another rank.
+    """
+    if not isinstance(value, torch.Tensor):
+        got = f'a {type(value).__name__}'
+        raise UserError(Fault(name, expected, got, 'choose an element of it with data_idx'))
+    if value.dim() not in ranks:
+        raise UserError(Fault(name, expected, str(tuple(value.shape)), advice))

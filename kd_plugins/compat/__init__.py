@@ -1,0 +1,1 @@
+"""Everything that knows MMRazor: its package, its configs, its numbers."""

@@ -1,0 +1,67 @@
+"""Is a checkpoint one of this model, and one to resume from?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.runner import find_latest_checkpoint
+from torch import nn
+
+from kd_plugins.checkpoint import describe_misfit, read_checkpoint
+from kd_plugins.errors import Fault, UserError
+
+
+def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = False) -> None:
+    """Refuse a checkpoint that is not one of ``model``; the model's weights are overwritten.
+
+    Args:
+        model: The model.
+        path: The checkpoint.
+        where: The option that named it.
+        resume: Whether a training shall go on from it, which takes more than weights.
+
+    Raises:
+        UserError: The file cannot be read, or does not fit.
+    """
+    checkpoint = read_checkpoint(path, where)
+    misfit = describe_misfit(model, checkpoint.get('state_dict', checkpoint))
+    if misfit:
+        raise UserError(
+            Fault(
+                where,
+                f'a checkpoint of this {type(model).__name__}',
+                f'{path}, with {misfit}',
+                'give a checkpoint of the same config, or another --work-dir to start anew',
+            )
+        )
+    absent = [key for key in ('meta', 'message_hub') if resume and key not in checkpoint]
+    if absent:
+        raise UserError(
+            Fault(
+                where,
+                'a checkpoint of a training',
+                f'{path}, which has no {", ".join(absent)}',
+                'start from weights alone with --cfg-options load_from=PATH',
+            )
+        )
+
+
+def resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
+    """Hold the checkpoint that a config starts or resumes from against the model.
+
+    Args:
+        config: The whole config.
+        model: Of the config; its weights are overwritten.
+    """
+    path = config.get('load_from')
+    try:
+        if config.get('resume'):
+            path = path or find_latest_checkpoint(config.work_dir)
+            if path:
+                check_checkpoint(model, path, '--resume', resume=True)
+        elif path:
+            read_checkpoint(path, 'load_from')
+    except UserError as error:
+        return error.faults
+    return ()
