@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
-from kd_plugins.errors import Fault, UserError
+from kd_plugins.errors import Fault, UserError, closest, join_path
 
 
 def require_positive(name: str, value: Any, advice: str = 'choose a larger one') -> None:
@@ -59,3 +59,20 @@ def require_rank(name: str, value: Any, ranks: Collection[int], expected: str, a
         raise UserError(Fault(name, expected, got, 'choose an element of it with data_idx'))
     if value.dim() not in ranks:
         raise UserError(Fault(name, expected, str(tuple(value.shape)), advice))
+
+
+def refuse_other_keys(where: str, given: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Refuse keys that a dict of a config does not have.
+
+    Args:
+        where: Key path of the dict.
+        given: The dict.
+        keys: Those that it may have.
+
+    Raises:
+        UserError: With every other key, and the closest of ``keys``.
+    """
+    unknown = [str(key) for key in given if key not in keys]
+    if unknown:
+        expected = f'one of {", ".join(keys)}'
+        raise UserError(*(Fault(join_path(where, key), expected, repr(key), closest(key, keys)) for key in unknown))

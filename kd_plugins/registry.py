@@ -8,6 +8,7 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 SCOPE = 'kd_plugins'
@@ -25,10 +26,17 @@ MODELS = Registry(
         'kd_plugins.models',
     ],
 )
-# recorders
-TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope=SCOPE, locations=['kd_plugins.recorders'])
+# recorders and deliveries
+TASK_UTILS = Registry(
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope=SCOPE,
+    locations=['kd_plugins.recorders', 'kd_plugins.deliveries'],
+)
 # data sets that mmpretrain lacks
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['kd_plugins.datasets'])
+# steps of a data pipeline that mmpretrain lacks
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=['kd_plugins.datasets'])
 # what happens around the steps of the Runner
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['kd_plugins.engine'])
 # validation of student and teacher

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix, forbid_inplace
-from kd_plugins.build import build_component
-from kd_plugins.errors import Faults, UserError
+from kd_plugins.algorithms.comparison import Forward
+from kd_plugins.algorithms.distill_algorithm import add_prefix, forbid_inplace
+from kd_plugins.algorithms.one_step_distill import OneStepDistill
+from kd_plugins.errors import Faults
 from kd_plugins.registry import MODELS
-from kd_plugins.teacher import FrozenTeacher, build_teacher
+from kd_plugins.teacher import FrozenTeacher, build_teacher, is_trained
 
 
 @MODELS.register_module()
-class SingleTeacherDistill(DistillAlgorithm):
+class SingleTeacherDistill(OneStepDistill):
     """Trains a student on its own loss and on the distance to a teacher.
 
     The keys and their meaning are MMRazor's. A frozen teacher (the default) is a :class:`FrozenTeacher`: it is wholly
@@ -49,16 +50,11 @@ class SingleTeacherDistill(DistillAlgorithm):
         teacher_module_inplace: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(distiller, student_trainable, calculate_student_loss, **kwargs)
         faults = Faults(self.faults)
-        self.distiller: Any = faults.attempt(build_component, MODELS, distiller, 'distiller')
         self.teacher_trainable = teacher_trainable
         self.teacher_norm_eval = teacher_norm_eval
         self.teacher_module_inplace = teacher_module_inplace
-        self.student_trainable = student_trainable
-        self.calculate_student_loss = calculate_student_loss
-        # set by StopDistillHook
-        self.distillation_stopped = False
 
         model = faults.attempt(build_teacher, teacher, teacher_ckpt)
         faults.adopt(model, '')
@@ -66,13 +62,9 @@ class SingleTeacherDistill(DistillAlgorithm):
             forbid_inplace(model)
         if teacher_trainable:
             self._modules['teacher'] = model
-        else:
-            self.frozen_teacher: Any = FrozenTeacher(model) if model is not None else None
-        if self.architecture is not None and not student_trainable:
-            self.architecture.requires_grad_(False)
-        if self.distiller is not None:
-            faults.adopt(self.distiller, 'distiller')
-            faults += self._attach()
+        elif model is not None:
+            self.frozen_teacher = FrozenTeacher(model, is_trained(teacher, teacher_ckpt))
+        faults += self.attach(model)
         self.faults = faults.settle()
 
     @property
@@ -82,25 +74,13 @@ class SingleTeacherDistill(DistillAlgorithm):
             return self._modules['teacher']
         return self.frozen_teacher.model if self.frozen_teacher is not None else None
 
-    def loss(self, inputs: torch.Tensor, data_samples: list[Any] | None = None) -> dict[str, torch.Tensor]:
-        """Run teacher and student on a batch and compare them.
+    def teacher_models(self) -> dict[str, nn.Module]:
+        """The teacher by the key path of its config."""
+        return {'teacher': self.teacher} if self.teacher is not None else {}
 
-        Args:
-            inputs: Preprocessed batch, (N, C, H, W) for images.
-            data_samples: Its annotations.
-
-        Returns:
-            The losses by name: ``student.…``, ``distill.…``, and ``teacher.…`` of a trainable teacher.
-        """
-        losses = {}
-        if not self.distillation_stopped:
-            losses.update(self.run_teacher(inputs, data_samples))
-        losses.update(self.run_student(inputs, data_samples))
-        if not self.distillation_stopped:
-            losses.update(self._compare())
-        else:
-            losses.update(self._idle_loss())
-        return losses
+    def teacher_forwards(self) -> tuple[Forward, ...]:
+        """The forward of the teacher."""
+        return (Forward(('teacher',), 'teacher', self.teacher, self.run_teacher),) if self.teacher is not None else ()
 
     def train(self, mode: bool = True) -> SingleTeacherDistill:
         """Set the mode of the student, the connectors and a trainable teacher."""
@@ -114,47 +94,10 @@ class SingleTeacherDistill(DistillAlgorithm):
     def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teacher while its recorders record; returns the losses of a trainable one."""
         with self.distiller.teacher_recorders:
-            if not self.teacher_trainable:
+            if self.frozen_teacher is not None:
                 self.frozen_teacher(inputs, data_samples, mode='loss')
                 return {}
             return add_prefix(self.teacher(inputs, data_samples, mode='loss'), 'teacher')
 
-    def run_student(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
-        """Run the student, while its recorders record if distillation goes on; returns its losses."""
-        learns = self.student_trainable and torch.is_grad_enabled()
-        if self.distillation_stopped:
-            losses = self.architecture(inputs, data_samples, mode='loss')
-        else:
-            with self.distiller.student_recorders, torch.set_grad_enabled(learns):
-                losses = self.architecture(inputs, data_samples, mode='loss')
-        return add_prefix(losses, 'student') if self.calculate_student_loss else {}
-
-    def _compare(self) -> dict[str, torch.Tensor]:
-        try:
-            return add_prefix(self.distiller.compute_distill_losses(), 'distill')
-        except UserError as error:
-            raise error.within('distiller') from error
-
-    def _attach(self) -> Faults:
-        """Attach the recorders to both models; the faults are those of this call, also where it raises nothing."""
-        faults = Faults()
-        for model, prepare in (
-            (self.architecture, self.distiller.prepare_from_student),
-            (self.teacher, self.distiller.prepare_from_teacher),
-        ):
-            if model is not None:
-                faults += faults.attempt(prepare, model) or ()
-        return Faults(fault.within('distiller') for fault in faults)
-
-    def _idle_loss(self) -> dict[str, torch.Tensor]:
-        """A zero that touches every parameter that no longer learns: DistributedDataParallel waits for all of them."""
-        idle = [*self.distiller.parameters(), *(self.teacher.parameters() if self.teacher_trainable else ())]
-        idle = [parameter for parameter in idle if parameter.requires_grad]
-        return {'distill.loss_stopped': sum(parameter.sum() * 0 for parameter in idle)} if idle else {}
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> SingleTeacherDistill:
-        """Move and cast the frozen teacher along, which ``nn.Module`` cannot see."""
-        super()._apply(fn, recurse)
-        if not self.teacher_trainable:
-            self.teacher._apply(fn)
-        return self
+    def _idle_modules(self) -> list[nn.Module]:
+        return [self.distiller, self.teacher] if self.teacher_trainable else [self.distiller]

@@ -1,6 +1,17 @@
 """Distillers: they join recorders, connectors and losses."""
 
+from kd_plugins.distiller.byot_distiller import BYOTDistiller
 from kd_plugins.distiller.configurable_distiller import ConfigurableDistiller, parts_of
+from kd_plugins.distiller.ofd_distiller import OFDDistiller
 from kd_plugins.distiller.spec import AUTO, DistillerSpec, LossSpec, RecordSpec
 
-__all__ = ['AUTO', 'ConfigurableDistiller', 'DistillerSpec', 'LossSpec', 'RecordSpec', 'parts_of']
+__all__ = [
+    'AUTO',
+    'BYOTDistiller',
+    'ConfigurableDistiller',
+    'DistillerSpec',
+    'LossSpec',
+    'OFDDistiller',
+    'RecordSpec',
+    'parts_of',
+]

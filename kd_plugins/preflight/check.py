@@ -28,6 +28,9 @@ from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
 from kd_plugins.registry import MODELS
 
+# keys of an algorithm's config
+DISTILLERS = ('distiller', 'generator_distiller')
+
 
 def check_training(config: Any) -> Findings:
     """Refuse a training config that cannot run, and complete one that leaves things out.
@@ -136,7 +139,7 @@ def build_from_config(config: Any) -> BaseModel:
     Raises:
         UserError: With what is wrong in it.
     """
-    if not is_drafting() and _leaves_out(config.model.get('distiller')):
+    if not is_drafting() and any(map(_leaves_out, map(config.model.get, DISTILLERS))):
         _work_out(config)
     # models complete the configs that they are given
     model = copy.deepcopy(config.model)
@@ -165,7 +168,6 @@ def _draft(config: Any, findings: Findings, ready: bool) -> Any:
 def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
     _run(config, model, findings)
     findings.models = summarise_models(config.model, model, findings.absent)
-    findings.warnings += model_warnings(config, model)
     idle = idle_parameters(config, findings.without_gradient)
     # DistributedDataParallel stops at the second step
     stops = config.get('launcher', 'none') != 'none' and 'model_wrapper_cfg' not in config
@@ -174,11 +176,12 @@ def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
         _initialise(config, model, findings)
         findings.faults += schedule_faults(config, model)
         findings.faults += resume_faults(config, model)
+    findings.warnings += model_warnings(config, model)
 
 
 def _run(config: Any, model: BaseModel, findings: Findings) -> None:
     """Send a small batch through the model, and write the connectors that were left out into the config."""
-    found, batch, edits = Findings(), None, {}
+    found, batch, edits = Findings(), None, dict[str, dict[str, Any]]()
     for batch in probe_batches(config):
         found = Findings()
         edits = dry_run(model, batch.data, found)
@@ -198,9 +201,11 @@ def _run(config: Any, model: BaseModel, findings: Findings) -> None:
             'what only they can show will show at the first step',
         )
         findings.warnings.append(Fault('train_dataloader.dataset', expected, got, advice))
-        findings.faults += _left_out_faults(getattr(model, 'distiller', None))
-    if edits and not findings.faults:
-        apply_edits(config.model.distiller, edits)
+        for name in DISTILLERS:
+            findings.faults += _left_out_faults(getattr(model, name, None), f'model.{name}')
+    if not findings.faults:
+        for where, found_edits in edits.items():
+            apply_edits(config.model[where.removeprefix('model.')], found_edits)
 
 
 def _leaves_out(distiller: Any) -> bool:
@@ -224,11 +229,11 @@ def _work_out(config: Any) -> None:
         raise UserError(*findings.faults)
 
 
-def _left_out_faults(distiller: Any) -> list[Fault]:
+def _left_out_faults(distiller: Any, where: str) -> list[Fault]:
     """Connectors cannot be worked out without a batch."""
     return [
         Fault(
-            f'model.distiller.{distiller.spec.connectors[name].where}',
+            f'{where}.{distiller.spec.connectors[name].where}',
             'a connector with its channels, where no batch can be had to work them out',
             repr(distiller.spec.connectors[name].config),
             'write the connector out, or put the data in place',

@@ -17,8 +17,6 @@ from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.shapes import describe_shape, shape_of
 from kd_plugins.registry import MODELS
 
-DISTILLER = 'model.distiller'
-
 
 class Connection:
     """Sends records through their connectors, and works out those that were left out.
@@ -26,6 +24,7 @@ class Connection:
     Args:
         distiller: Built while drafting: without what is faulty, and without connectors that are left out. It gets those
             that are worked out.
+        where: Key path of its config.
         findings: Grows by what is found.
         image: Height and width of the images, in pixels; None where the inputs are no images.
 
@@ -33,8 +32,11 @@ class Connection:
         edits: What makes the config explicit: value by key path below the distiller; None for what is to be removed.
     """
 
-    def __init__(self, distiller: ConfigurableDistiller, findings: Findings, image: tuple[int, int] | None) -> None:
+    def __init__(
+        self, distiller: ConfigurableDistiller, where: str, findings: Findings, image: tuple[int, int] | None
+    ) -> None:
         self.distiller = distiller
+        self.where = where
         self.findings = findings
         self.image = image
         self.edits: dict[str, Any] = {}
@@ -166,10 +168,10 @@ class Connection:
             self.distiller.connectors[name] = nn.Sequential(*parts) if len(parts) > 1 else parts[0]
         explicit = None if not configs else configs[0] if len(configs) == 1 else configs
         self.edits[where] = explicit
-        self.findings.chosen[f'{DISTILLER}.{where}'] = explicit
+        self.findings.chosen[f'{self.where}.{where}'] = explicit
 
     def _refuse(self, error: UserError, where: str = '') -> None:
-        self.findings.faults += error.within(join_path(DISTILLER, where)).faults
+        self.findings.faults += error.within(join_path(self.where, where)).faults
 
 
 def describe_connector(config: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
 
-from kd_plugins.algorithms import SingleTeacherDistill
+from kd_plugins.algorithms import Comparison, DistillAlgorithm
 from kd_plugins.distiller import ConfigurableDistiller
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.findings import Findings, StepCost
@@ -21,7 +22,7 @@ from kd_plugins.preflight.shapes import shape_of
 from kd_plugins.preflight.trace import Tracer
 
 
-def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict[str, Any]:
+def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
     """Send a batch forward and backward through a model as the Runner would.
 
     Args:
@@ -30,9 +31,10 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
         findings: Grows by what is found; what the models stumble over goes to its ``stumbles``.
 
     Returns:
-        The edits that make the distiller's config explicit: value by key path below it, None for what is to be removed.
+        The edits that make the config explicit, by key path of a distiller: value by key path below it, None for what
+        is to be removed.
     """
-    if isinstance(model, SingleTeacherDistill) and model.student is None:
+    if isinstance(model, DistillAlgorithm) and model.student is None:
         return {}  # nothing says how the batch is to be prepared
     model.train()
     data = _attempt(
@@ -44,7 +46,7 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
     if data is None:
         return {}
     findings.batch = shape_of(data.get('inputs'))
-    if isinstance(model, SingleTeacherDistill):
+    if isinstance(model, DistillAlgorithm):
         return _distill(model, data, findings)
     losses = run_located(model, 'model', lambda: model(**data, mode='loss'), findings)
     if losses is not None:
@@ -52,40 +54,30 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
     return {}
 
 
-def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findings) -> dict[str, Any]:
-    if model.distiller is None:
-        return {}
+def _distill(model: DistillAlgorithm, data: dict[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
     inputs: Any = data.get('inputs')
     samples = data.get('data_samples')
-    counts: dict[str, float] = {}
+    counts: Counter[str] = Counter()
     losses: dict[str, Any] = {}
-    ran = set()
-    for side, where, run in (
-        ('teacher', 'model.teacher', model.run_teacher),
-        ('student', 'model.architecture', model.run_student),
-    ):
-        if getattr(model, side) is not None:
-            with _counted(counts, side):
-                found = run_located(getattr(model, side), where, partial(run, inputs, samples), findings)
+    edits: dict[str, dict[str, Any]] = {}
+    whole = True
+    for comparison in model.comparisons():
+        ran: set[str] = set()
+        for forward in comparison.forwards:
+            with _counted(counts, 'student' if 'student' in forward.sides else 'teacher'):
+                run = partial(forward.run, inputs, samples)
+                found = run_located(forward.model, f'model.{forward.where}', run, findings)
             if found is not None:
-                ran.add(side)
+                ran.update(forward.sides)
                 losses.update(found)
-    edits: dict[str, Any] = {}
-    with _counted(counts, 'losses'):
-        if isinstance(model.distiller, ConfigurableDistiller):
-            tracer = Tracer(model.distiller, findings, image_size(inputs), ran)
-            distilled = tracer.run()
-            edits = tracer.connection.edits
-        else:
-            compare = model.distiller.compute_distill_losses
-            distilled = (
-                _attempt(findings.faults, 'model.distiller', 'a distiller that compares the records', compare) or {}
-            )
-    losses.update({f'distill.{name}': value for name, value in distilled.items()})
-    if {'teacher', 'student'} <= ran and not findings.faults:
+        whole = whole and ran == {'student', 'teacher'}
+        with _counted(counts, 'losses'):
+            distilled, edits[f'model.{comparison.where}'] = _compare(comparison, findings, image_size(inputs), ran)
+        losses.update({f'{comparison.prefix}.{name}': value for name, value in distilled.items()})
+    if whole and losses and not findings.faults:
         if not _has_own_step(model):
             _backward(model, losses, findings)
-        elif not edits:
+        elif not any(edits.values()):
             # what a user's class adds is only known by running it
             own = run_located(model, 'model', partial(model.loss, inputs, samples), findings)
             if own is not None:
@@ -94,20 +86,31 @@ def _distill(model: SingleTeacherDistill, data: dict[str, Any], findings: Findin
     return edits
 
 
-def _has_own_step(model: SingleTeacherDistill) -> bool:
-    """Whether a user's subclass computes losses of its own."""
-    compare = getattr(type(model.distiller), 'compute_distill_losses', None)
-    own_compare = isinstance(model.distiller, ConfigurableDistiller) and (
-        compare is not ConfigurableDistiller.compute_distill_losses
-    )
-    return type(model).loss is not SingleTeacherDistill.loss or own_compare
+def _compare(
+    comparison: Comparison, findings: Findings, image: tuple[int, int] | None, ran: set[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The losses of a distiller by name, and the edits of its config."""
+    where = f'model.{comparison.where}'
+    if isinstance(comparison.distiller, ConfigurableDistiller):
+        tracer = Tracer(comparison.distiller, where, findings, image, ran)
+        return tracer.run(), tracer.connection.edits
+    expected = 'a distiller that compares the records'
+    return _attempt(findings.faults, where, expected, comparison.distiller.compute_distill_losses) or {}, {}
 
 
-def _cost(counts: dict[str, float], images: int, model: SingleTeacherDistill) -> StepCost:
+def _has_own_step(model: DistillAlgorithm) -> bool:
+    """Whether a user's classes compute losses of their own."""
+    steps = [(type(model), name) for name in ('loss', 'compare')]
+    steps += [(type(comparison.distiller), 'compute_distill_losses') for comparison in model.comparisons()]
+    functions = [getattr(kind, name, None) for kind, name in steps]
+    return any(not getattr(function, '__module__', 'kd_plugins').startswith('kd_plugins') for function in functions)
+
+
+def _cost(counts: Counter[str], images: int, model: DistillAlgorithm) -> StepCost:
     # not counted but known: the backward of a convolution or a product is two of its size, and torch's counter is wrong
     # about the gradient of grouped convolutions
-    student = counts['student'] * (3 if model.student_trainable else 1)
-    teacher = counts['teacher'] * (3 if model.teacher_trainable else 1)
+    student = counts['student'] * (3 if getattr(model, 'student_trainable', True) else 1)
+    teacher = counts['teacher'] * (1 if model.frozen_teacher is not None else 3)
     return StepCost(teacher / images, student / images, counts['losses'] * 3 / images)
 
 
@@ -119,10 +122,10 @@ def image_size(inputs: Any) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _counted(counts: dict[str, float], name: str) -> Iterator[None]:
+def _counted(counts: Counter[str], name: str) -> Iterator[None]:
     with FlopCounterMode(display=False) as counter:
         yield
-    counts[name] = float(counter.get_total_flops())
+    counts[name] += int(counter.get_total_flops())
 
 
 def _attempt(faults: list[Fault], where: str, expected: str, call: Callable[[], Any]) -> Any:

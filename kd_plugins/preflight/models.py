@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import nn
 
-from kd_plugins.algorithms import SingleTeacherDistill
+from kd_plugins.algorithms import DistillAlgorithm
 from kd_plugins.errors import Fault
 from kd_plugins.preflight.findings import ModelSummary
 from kd_plugins.teacher import loads_itself
@@ -25,19 +25,21 @@ def summarise_models(config: Any, model: BaseModel, absent: Collection[str]) -> 
         model: What was built from it, as far as it could be.
         absent: Key paths of weights that were not there and not loaded.
     """
-    if not isinstance(model, SingleTeacherDistill):
+    if not isinstance(model, DistillAlgorithm):
         return [_summary('model', config, model, _origin(config), 'model', absent)]
-    teacher, student = config.get('teacher'), config.get('architecture')
     rows = []
-    if model.teacher is not None:
-        checkpoint = config.get('teacher_ckpt')
-        origin = str(checkpoint) if checkpoint else _origin(teacher)
-        rows.append(_summary('teacher', teacher, model.teacher, origin, 'model.teacher', absent))
+    for where, teacher in model.teacher_models().items():
+        declared, checkpoint = _declared(config, where)
+        origin = str(checkpoint) if checkpoint else _origin(declared)
+        role = where.replace('teachers.', 'teacher ')
+        rows.append(_summary(role, declared, teacher, origin, f'model.{where}', absent))
     if model.student is not None:
+        student = config.get('architecture')
         rows.append(_summary('student', student, model.student, _origin(student), 'model.architecture', absent))
-    connectors = getattr(model.distiller, 'connectors', None)
-    if connectors:
-        rows.append(_summary('connectors', ', '.join(connectors), connectors, RANDOM, '', ()))
+    for comparison in model.comparisons():
+        connectors = getattr(comparison.distiller, 'connectors', None)
+        if connectors:
+            rows.append(_summary('connectors', ', '.join(connectors), connectors, RANDOM, '', ()))
     return rows
 
 
@@ -46,19 +48,23 @@ def model_warnings(config: Any, model: BaseModel) -> list[Fault]:
 
     Args:
         config: The whole config.
-        model: What was built from it.
+        model: What was built from it, with its weights.
     """
+    if not isinstance(model, DistillAlgorithm):
+        return []
     warnings = []
-    teacher = config.model.get('teacher') if isinstance(model, SingleTeacherDistill) else None
-    if teacher is not None and not config.model.get('teacher_ckpt') and _origin(teacher) == RANDOM:
-        got, advice = 'none: the student will imitate random weights', 'give teacher_ckpt, or pretrained=True'
-        warnings.append(Fault('model.teacher', 'trained weights', got, advice))
-    if isinstance(model, SingleTeacherDistill):
-        classes = {side: _classes(getattr(model, side)) for side in ('student', 'teacher')}
-        if None not in classes.values() and classes['student'] != classes['teacher']:
-            got = f'{classes["teacher"]} classes of the teacher and {classes["student"]} of the student'
+    for where, teacher in model.teacher_models().items():
+        declared, checkpoint = _declared(config.model, where)
+        taken = model.frozen_teacher is not None and model.frozen_teacher.trained
+        if not checkpoint and not taken and _origin(declared) == RANDOM:
+            key = 'teacher_ckpt' if where == 'teacher' else 'ckpt_path'
+            got, advice = 'none: the student will imitate random weights', f'give {key}, or pretrained=True'
+            warnings.append(Fault(f'model.{where}', 'trained weights', got, advice))
+        classes = _classes(teacher), _classes(model.student)
+        if None not in classes and classes[0] != classes[1]:
+            got = f'{classes[0]} classes of the teacher and {classes[1]} of the student'
             advice = 'compare features alone, or give both heads the same num_classes'
-            warnings.append(Fault('model.teacher', "the student's classes", got, advice))
+            warnings.append(Fault(f'model.{where}', "the student's classes", got, advice))
     return warnings
 
 
@@ -91,6 +97,14 @@ def _summary(
         loaded=0 if weights == RANDOM or missing else len(module.state_dict()),
         weights=f'{weights} (not loaded)' if missing else weights,
     )
+
+
+def _declared(config: Any, where: str) -> tuple[Any, Any]:
+    """What the config of an algorithm says of a teacher: its model and its checkpoint."""
+    if where == 'teacher':
+        return config.get('teacher'), config.get('teacher_ckpt')
+    entry = config['teachers'][where.removeprefix('teachers.')]
+    return entry['build_cfg'], entry.get('ckpt_path')
 
 
 def _name(config: Any, module: nn.Module) -> str:

@@ -12,7 +12,7 @@ from kd_plugins.build import Declared
 from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
-from kd_plugins.preflight.connection import DISTILLER, Connection, describe_connector
+from kd_plugins.preflight.connection import Connection, describe_connector
 from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace
 from kd_plugins.preflight.shapes import Shape, describe_shape, shape_of
 
@@ -22,6 +22,7 @@ class Tracer:
 
     Args:
         distiller: Built while drafting: without what is faulty, and without connectors that are left out.
+        where: Key path of its config.
         findings: Grows by what is found.
         image: Height and width of the images, in pixels; None where the inputs are no images.
         ran: The sides that ran to the end; what the other ones recorded says nothing.
@@ -33,17 +34,26 @@ class Tracer:
     def __init__(
         self,
         distiller: ConfigurableDistiller,
+        where: str,
         findings: Findings,
         image: tuple[int, int] | None,
         ran: Collection[str] = ('student', 'teacher'),
     ) -> None:
         self.distiller = distiller
+        self.where = where
         self.spec = distiller.spec
         self.findings = findings
         self.image = image
         self.ran = ran
-        self.records = distiller.pop_records()
-        self.connection = Connection(distiller, findings, image)
+        self.records = self._pop()
+        self.connection = Connection(distiller, where, findings, image)
+
+    def _pop(self) -> dict[bool, dict[str, list[Any]]]:
+        try:
+            return self.distiller.pop_records()
+        except UserError as error:
+            self._refuse(error)
+            return {True: {}, False: {}}
 
     def run(self) -> dict[str, Any]:
         """Compute every loss that can be computed; returns them by name."""
@@ -167,7 +177,7 @@ class Tracer:
         if value is not None and mapping.pair and hasattr(loss, 'effective_weight'):
             effective = float(loss.effective_weight(connected[mapping.pair[0]]))
         if weight is not None and effective is not None and effective != weight:
-            where = f'{DISTILLER}.{self.spec.losses[mapping.name].where}.reduction'
+            where = f'{self.where}.{self.spec.losses[mapping.name].where}.reduction'
             self.findings.warnings.append(
                 Fault(
                     where,
@@ -183,7 +193,7 @@ class Tracer:
         kind = type(loss).__name__ if loss is not None else '?'
         number = float(value.detach().float().mean()) if value is not None else None
         if number is not None and not math.isfinite(number):
-            where = f'{DISTILLER}.{self.spec.losses[mapping.name].where}'
+            where = f'{self.where}.{self.spec.losses[mapping.name].where}'
             advice = 'look at its weight and at the records'
             self.findings.warnings.append(Fault(where, 'a finite loss', str(number), advice))
         return LossTrace(mapping.name, kind, weight, effective, sources, number)
@@ -202,7 +212,7 @@ class Tracer:
         )
 
     def _refuse(self, error: UserError, where: str = '') -> None:
-        self.findings.faults += error.within(join_path(DISTILLER, where)).faults
+        self.findings.faults += error.within(join_path(self.where, where)).faults
 
 
 def describe_source(config: Any, record: RecordSpec) -> str:

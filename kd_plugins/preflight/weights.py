@@ -9,6 +9,9 @@ from kd_plugins.build import resolve_model_config
 from kd_plugins.checkpoint import local_path
 from kd_plugins.errors import Fault, UserError, join_path
 
+# a checkpoint, and the model beside it whose pretrained weights it stands for
+CHECKPOINTS = {'teacher_ckpt': 'teacher', 'ckpt_path': 'build_cfg'}
+
 
 def set_aside_absent_weights(model: Any) -> list[Fault]:
     """Take checkpoints that are not on this machine out of a model's config, so that it can be checked without.
@@ -38,8 +41,9 @@ def set_aside_absent_weights(model: Any) -> list[Fault]:
             node[key] = False
         else:
             node[key] = None
-            if isinstance(node.get('teacher'), Mapping) and node['teacher'].get('pretrained'):
-                node['teacher']['pretrained'] = False
+            model_config = node.get(CHECKPOINTS[key])
+            if isinstance(model_config, dict) and model_config.get('pretrained'):
+                model_config['pretrained'] = False
     return warnings
 
 
@@ -50,8 +54,9 @@ def _asked_for(node: Any, where: str, replaced: bool = False) -> Iterator[tuple[
     """
     if not isinstance(node, dict):
         return
-    if isinstance(node.get('teacher_ckpt'), str):
-        yield join_path(where, 'teacher_ckpt'), node, 'teacher_ckpt', node['teacher_ckpt']
+    for key in CHECKPOINTS:
+        if isinstance(node.get(key), str):
+            yield join_path(where, key), node, key, node[key]
     if 'cfg_path' in node and node.get('pretrained') and not replaced:
         try:
             address = resolve_model_config(node, where)[2]
@@ -62,5 +67,5 @@ def _asked_for(node: Any, where: str, replaced: bool = False) -> Iterator[tuple[
     if isinstance(start, Mapping) and start.get('type') == 'Pretrained' and isinstance(start.get('checkpoint'), str):
         yield join_path(where, 'init_cfg.checkpoint'), node, 'init_cfg', start['checkpoint']
     for key, child in node.items():
-        replaced = key == 'teacher' and bool(node.get('teacher_ckpt'))
+        replaced = any(key == name and node.get(checkpoint) for checkpoint, name in CHECKPOINTS.items())
         yield from _asked_for(child, join_path(where, str(key)), replaced)

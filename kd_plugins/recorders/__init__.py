@@ -1,21 +1,25 @@
 """Recorders: contexts that tap a model during a forward."""
 
+from kd_plugins.recorders.averaged_logits import AveragedLogits
 from kd_plugins.recorders.function_inputs import FunctionInputs
 from kd_plugins.recorders.function_outputs import FunctionOutputs
 from kd_plugins.recorders.method_inputs import MethodInputs
 from kd_plugins.recorders.method_outputs import MethodOutputs
 from kd_plugins.recorders.module_inputs import ModuleInputs
+from kd_plugins.recorders.module_output_grads import ModuleOutputGrads
 from kd_plugins.recorders.module_outputs import ModuleOutputs
 from kd_plugins.recorders.parameter import Parameter
 from kd_plugins.recorders.recorder import Recorder
 from kd_plugins.recorders.recorder_set import RecorderSet
 
 __all__ = [
+    'AveragedLogits',
     'FunctionInputs',
     'FunctionOutputs',
     'MethodInputs',
     'MethodOutputs',
     'ModuleInputs',
+    'ModuleOutputGrads',
     'ModuleOutputs',
     'Parameter',
     'Recorder',

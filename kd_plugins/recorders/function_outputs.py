@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from types import FunctionType, ModuleType
-
-from kd_plugins.recorders.patched import Patched, import_path, require_function, split_source
+from kd_plugins.recorders.lookup import Place, find_function
+from kd_plugins.recorders.patched import Patched
 from kd_plugins.registry import TASK_UTILS
 
 
@@ -27,8 +26,5 @@ class FunctionOutputs(Patched):
         [torch.Size([3, 2])]
     """
 
-    def _find(self) -> tuple[ModuleType | type, str, FunctionType]:
-        path, name = split_source(self.source, 'package.module.function')
-        module = import_path(path)
-        found = getattr(module, name, None)
-        return module, name, require_function(found, name, f'a Python function of {path}', vars(module))
+    def _find(self) -> Place:
+        return find_function(self.source, 'source')

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from types import FunctionType, ModuleType
-
-from kd_plugins.errors import Fault, UserError, closest
-from kd_plugins.recorders.patched import Patched, import_path, require_function, split_source
+from kd_plugins.recorders.lookup import Place, find_method
+from kd_plugins.recorders.patched import Patched
 from kd_plugins.registry import TASK_UTILS
 
 
@@ -28,17 +26,5 @@ class MethodOutputs(Patched):
         [torch.Size([3, 2]), torch.Size([3, 5])]
     """
 
-    def _find(self) -> tuple[ModuleType | type, str, FunctionType]:
-        path, owner, name = split_source(self.source, 'package.module.Class.method')
-        module = import_path(path)
-        cls = getattr(module, owner, None)
-        if not isinstance(cls, type):
-            classes = (member for member, found in vars(module).items() if isinstance(found, type))
-            got = repr(owner) if cls is None else f'{owner!r}, a {type(cls).__name__}'
-            advice = closest(owner, classes)
-            if isinstance(cls, ModuleType):
-                advice = 'a function is recorded by FunctionOutputs or FunctionInputs, as package.module.function'
-            raise UserError(Fault('source', f'a class of {path}', got, advice))
-        members = {member: found for base in reversed(cls.__mro__) for member, found in vars(base).items()}
-        expected = f'a Python method of {path}.{owner} that takes self'
-        return cls, name, require_function(members.get(name), name, expected, members)
+    def _find(self) -> Place:
+        return find_method(self.source, 'source')

@@ -21,5 +21,4 @@ class ModuleInputs(ModuleOutputs):
     """
 
     def _record(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if self.recording:
-            self._records.append(inputs)
+        self._keep(inputs)

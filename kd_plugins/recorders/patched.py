@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import inspect
-import pkgutil
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from types import FunctionType, ModuleType, TracebackType
+from types import FunctionType, TracebackType
 from typing import Any
 
 from torch import nn
 
-from kd_plugins.errors import Fault, UserError, closest
+from kd_plugins.recorders.lookup import Place
 from kd_plugins.recorders.recorder import Recorder
 
 
@@ -68,27 +65,24 @@ class Patched(Recorder):
             self._unpatch()
 
     @abstractmethod
-    def _find(self) -> tuple[ModuleType | type, str, FunctionType]:
-        """The module or class that ``source`` names, the name in it, and the function that is there now."""
+    def _find(self) -> Place:
+        """Where the function that ``source`` names is looked up."""
 
     def _record(self, function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
         """What is kept of a call."""
         return output
 
     def _patch(self) -> None:
-        owner, name, function = self._find()
+        place = self._find()
+        _, _, function = place
 
-        @functools.wraps(function)
         def record(*args: Any, **kwargs: Any) -> Any:
             output = function(*args, **kwargs)
             if self.recording:
-                self._records.append(self._record(function, args, kwargs, output))
+                self._keep(self._record(function, args, kwargs, output))
             return output
 
-        # a method may be inherited
-        own = name in vars(owner)
-        setattr(owner, name, record)
-        self._restore = (lambda: setattr(owner, name, function)) if own else (lambda: delattr(owner, name))
+        self._restore = place.replace(record)
 
     def _unpatch(self) -> None:
         restore, self._restore = self._restore, None
@@ -104,67 +98,3 @@ def bound_arguments(function: FunctionType, args: tuple[Any, ...], kwargs: Mappi
     if not kwargs:
         return args
     return (*args, *(kwargs[name] for name in inspect.signature(function).parameters if name in kwargs))
-
-
-def split_source(source: str, form: str) -> list[str]:
-    """Split a dotted path into its module and as many further names as ``form`` has after ``module``.
-
-    Args:
-        source: What the user wrote.
-        form: How it is written, e.g. ``'package.module.Class.method'``.
-
-    Raises:
-        UserError: The path is too short, or no path.
-    """
-    count = len(form.split('.')) - 2  # package and module
-    parts = str(source).split('.')
-    if len(parts) <= count or not all(part.isidentifier() for part in parts):
-        raise UserError(Fault('source', f'a path of the form {form}', repr(source), 'write the whole path'))
-    return ['.'.join(parts[:-count]), *parts[-count:]]
-
-
-def import_path(path: str) -> ModuleType:
-    """Import a module, one package after the other.
-
-    Raises:
-        UserError: There is no such module, or importing it fails.
-    """
-    package, _, name = path.rpartition('.')
-    parent = import_path(package) if package else None
-    try:
-        return importlib.import_module(path)
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == path:
-            raise UserError(_unknown_module(parent, name)) from error
-        got = f'{path!r}, which fails with {type(error).__name__}: {error}'
-        raise UserError(Fault('source', 'a module that imports', got, 'install or mend what it needs')) from error
-
-
-def require_function(value: Any, name: str, expected: str, members: Mapping[str, Any]) -> FunctionType:
-    """Return ``value`` if it is a function that was defined in Python.
-
-    Args:
-        value: What was found under ``name``, None for nothing.
-        name: Name of the function.
-        expected: What it should have been, for the message.
-        members: What else is there, by name.
-
-    Raises:
-        UserError: It is none; the closest names are given.
-    """
-    if isinstance(value, FunctionType):
-        return value
-    got = repr(name) if value is None else f'{name!r}, a {type(value).__name__}'
-    functions = (member for member, found in members.items() if isinstance(found, FunctionType))
-    raise UserError(Fault('source', expected, got, closest(name, functions)))
-
-
-def _unknown_module(package: ModuleType | None, name: str) -> Fault:
-    if package is None:
-        modules = (found.name for found in pkgutil.iter_modules())
-        return Fault('source', 'an installed package', repr(name), closest(name, modules))
-    if isinstance(getattr(package, name, None), type):
-        advice = 'a method is recorded by MethodOutputs or MethodInputs, as package.module.Class.method'
-        return Fault('source', f'a module of {package.__name__}', f'the class {name!r}', advice)
-    modules = (found.name for found in pkgutil.iter_modules(getattr(package, '__path__', ())))
-    return Fault('source', f'a module of {package.__name__}', repr(name), closest(name, modules))

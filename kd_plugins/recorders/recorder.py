@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from kd_plugins.recorders.checkpointed import PartlyRecomputed, is_recomputed
+from kd_plugins.recorders.tensors import map_tensors, tensors_of
+
 
 class Recorder(ABC):
     """Taps one source of a model during its forward.
@@ -15,14 +18,20 @@ class Recorder(ABC):
     ``attach`` resolves the source and ``detach`` leaves the model as it was found; in between, entering the recorder
     starts recording and leaving it stops. ``pop`` returns what was recorded and forgets it.
 
+    A source under gradient checkpointing is recorded once, in the forward; what runs again in the backward is not.
+
     Args:
         source: Name of what is tapped; its meaning belongs to the subclass.
+
+    Attributes:
+        recording: Whether it is entered.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.recording = False
         self._records: list[Any] = []
+        self._recomputed: set[int] = set()
 
     @abstractmethod
     def attach(self, model: nn.Module) -> None:
@@ -37,12 +46,21 @@ class Recorder(ABC):
         """Undo ``attach``. Detaching twice does nothing."""
 
     def pop(self) -> list[Any]:
-        """Return the records of the last forward, one per call of the source, and forget them."""
-        records, self._records = self._records, []
-        return records
+        """Return the records of the last forward, one per call of the source, and forget them.
+
+        A call inside a reentrant gradient checkpoint has no gradient: asking the list for its record raises a
+        ``UserError``.
+        """
+        records, recomputed = self._records, self._recomputed
+        self._forget()
+        return PartlyRecomputed(records, recomputed, self.source) if recomputed else records
+
+    def cut(self) -> None:
+        """Take the records off the graph that computed them."""
+        self._records = [map_tensors(record, lambda tensor: tensor.detach()) for record in self._records]
 
     def __enter__(self) -> Recorder:
-        self._records = []
+        self._forget()
         self.recording = True
         return self
 
@@ -54,4 +72,16 @@ class Recorder(ABC):
     ) -> None:
         self.recording = False
         if exc_type is not None:
-            self._records = []
+            self._forget()
+
+    def _keep(self, record: Any) -> None:
+        """Note one call of the source, while entered."""
+        if not self.recording:
+            return
+        if is_recomputed() and any(part.is_floating_point() and not part.requires_grad for part in tensors_of(record)):
+            self._recomputed.add(len(self._records))
+        self._records.append(record)
+
+    def _forget(self) -> None:
+        self._records = []
+        self._recomputed = set()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import nn
 
 from kd_plugins.build import Declared, build_component
 from kd_plugins.errors import Fault, Faults, UserError, is_drafting
+from kd_plugins.recorders.module_output_grads import ModuleOutputGrads, take_gradients
 from kd_plugins.recorders.recorder import Recorder
 from kd_plugins.registry import TASK_UTILS
 
@@ -72,9 +75,63 @@ class RecorderSet:
         for recorder in reversed(self.recorders.values()):
             recorder.detach()
 
+    @property
+    def needs_loss(self) -> bool:
+        """Whether a recorder is about the loss of its model.
+
+        The model has to run in mode ``'loss'`` with gradient enabled then, its weights frozen or not, and
+        :meth:`take_gradients` is called before :meth:`pop`.
+        """
+        return any(isinstance(recorder, ModuleOutputGrads) for recorder in self.recorders.values())
+
+    def take_gradients(self, total: torch.Tensor, create_graph: bool) -> None:
+        """Have the recorders of gradients take them, all in one backward. No weight's ``grad`` is touched.
+
+        Args:
+            total: Sum of the losses of the recorded model alone, without distill losses; a scalar.
+            create_graph: Whether the model learns: its gradients can be differentiated then, and the graph is kept. If
+                not, the graph is freed, and the other records are taken off it.
+
+        Raises:
+            UserError: With all sources that ``total`` does not depend on.
+        """
+        waiting = {name: part for name, part in self.recorders.items() if isinstance(part, ModuleOutputGrads)}
+        if not waiting:
+            return
+        outputs = {name: recorder.outputs for name, recorder in waiting.items()}
+        try:
+            gradients = iter(take_gradients(total, [*chain.from_iterable(outputs.values())], create_graph))
+        except UserError as error:
+            raise UserError(
+                *(self.declared[name].blame(fault) for name in waiting for fault in error.faults)
+            ) from error
+        faults = Faults()
+        for name, recorder in waiting.items():
+            try:
+                recorder.receive([*islice(gradients, len(outputs[name]))])
+            except UserError as error:
+                faults += map(self.declared[name].blame, error.faults)
+        if not create_graph:
+            for part in self.recorders.values():
+                part.cut()
+        if faults:
+            raise UserError(*faults)
+
     def pop(self) -> dict[str, list[Any]]:
-        """The records of the last forward by recorder; the recorders forget them."""
-        return {name: recorder.pop() for name, recorder in self.recorders.items()}
+        """The records of the last forward by recorder; the recorders forget them.
+
+        Raises:
+            UserError: Gradients were not taken; the recorders forget their records nonetheless.
+        """
+        records, faults = {}, Faults()
+        for name, recorder in self.recorders.items():
+            try:
+                records[name] = recorder.pop()
+            except UserError as error:
+                faults += map(self.declared[name].blame, error.faults)
+        if faults:
+            raise UserError(*faults)
+        return records
 
     def __enter__(self) -> RecorderSet:
         with ExitStack() as entered:

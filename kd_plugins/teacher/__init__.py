@@ -1,6 +1,7 @@
-"""The teacher: built, loaded, frozen."""
+"""The teacher: built, loaded, frozen; or several of them."""
 
-from kd_plugins.teacher.build import build_teacher, loads_itself
+from kd_plugins.teacher.build import build_teacher, is_trained, loads_itself
 from kd_plugins.teacher.frozen_teacher import FrozenTeacher
+from kd_plugins.teacher.teachers import Teachers, are_trained, build_teachers
 
-__all__ = ['FrozenTeacher', 'build_teacher', 'loads_itself']
+__all__ = ['FrozenTeacher', 'Teachers', 'are_trained', 'build_teacher', 'build_teachers', 'is_trained', 'loads_itself']

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
+
+from kd_plugins.checkpoint import describe_misfit
 
 
 class FrozenTeacher:
@@ -17,15 +20,33 @@ class FrozenTeacher:
 
     Args:
         model: The teacher; put in eval mode and out of gradient here.
+        trained: Whether it has trained weights.
+
+    Attributes:
+        trained: Whether it has trained weights by now.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, trained: bool = True) -> None:
         self.model = model.eval().requires_grad_(False)
+        self.trained = trained
 
     @torch.no_grad()
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model without gradient."""
         return self.model(*args, **kwargs)
+
+    def load(self, weights: Mapping[str, torch.Tensor]) -> str:
+        """Take trained weights.
+
+        Args:
+            weights: All tensors of the model's ``state_dict``.
+
+        Returns:
+            What did not fit; empty where all did.
+        """
+        misfit = describe_misfit(self.model, weights)
+        self.trained = not misfit
+        return misfit
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self

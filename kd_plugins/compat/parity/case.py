@@ -27,6 +27,7 @@ class Case:
         why: Why there is an oracle, or why ours differs.
         differs: Whether our numbers are others than mmrazor's on purpose.
         training: Whether both modules are in training mode.
+        prepare: Called with each module once it is built.
     """
 
     component: str
@@ -37,6 +38,7 @@ class Case:
     why: str = ''
     differs: bool = False
     training: bool = True
+    prepare: Callable[[nn.Module], None] | None = None
 
     def __str__(self) -> str:
         options = ', '.join(f'{name}={value}' for name, value in self.options.items())
@@ -79,7 +81,10 @@ def measure(case: Case, dtype: torch.dtype) -> Difference:
 
 
 def _build(kind: str, case: Case, dtype: torch.dtype) -> nn.Module:
-    return MODELS.build(dict(type=kind, **case.options)).to(dtype).train(case.training)
+    module = MODELS.build(dict(type=kind, **case.options)).train(case.training)
+    if case.prepare is not None:
+        case.prepare(module)
+    return module.to(dtype)
 
 
 def _run(module: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[dict[str, torch.Tensor], Any]:
