@@ -16,21 +16,15 @@ REPOSITORY = Path(__file__).parents[1]
 EXTENDING = (REPOSITORY / 'docs' / 'extending.md').read_text()
 
 
-@pytest.mark.parametrize(
-    'module',
-    [
-        'kd_plugins.losses.l2_loss',
-        'kd_plugins.losses.kl_divergence',
-        'kd_plugins.connectors.choice',
-        'kd_plugins.connectors.conv_module_connector',
-        'kd_plugins.connectors.linear_connector',
-        'kd_plugins.connectors.map_to_tokens',
-        'kd_plugins.connectors.resize_connector',
-        'kd_plugins.connectors.tokens_to_map',
-        'kd_plugins.preflight.shapes',
-        'kd_plugins.recorders.module_outputs',
-    ],
-)
+PACKAGE = REPOSITORY / 'kd_plugins'
+WITH_EXAMPLES = [
+    '.'.join(path.relative_to(REPOSITORY).with_suffix('').parts)
+    for path in sorted(PACKAGE.rglob('*.py'))
+    if '>>> ' in path.read_text()
+]
+
+
+@pytest.mark.parametrize('module', WITH_EXAMPLES)
 def test_examples_of_the_docstrings(module):
     names = {'torch': torch, 'nn': nn}
     outcome = doctest.testmod(importlib.import_module(module), extraglobs=names)

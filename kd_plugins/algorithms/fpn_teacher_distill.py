@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,11 +31,12 @@ class FpnTeacherDistill(SingleTeacherDistill):
         if self.teacher is not None and not callable(getattr(self.teacher, 'extract_feat', None)):
             got = f'a {type(self.teacher).__name__}'
             faults.append(Fault('teacher', 'a model with extract_feat', got, 'use SingleTeacherDistill'))
+        if self.distiller is not None and self.distiller.teacher_recorders.needs_loss:
+            expected, advice = 'records that need no loss of the teacher', 'use SingleTeacherDistill'
+            faults.append(Fault('distiller.teacher_recorders', expected, 'ModuleOutputGrads', advice))
         self.faults = faults.settle()
 
     def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teacher's backbone and neck while its recorders record."""
-        learns = self.teacher_trainable and torch.is_grad_enabled()
-        with self.distiller.teacher_recorders, torch.set_grad_enabled(learns):
-            self.teacher.extract_feat(inputs)
+        self.record(self.distiller.teacher_recorders, partial(self.teacher.extract_feat, inputs), self.teacher_trainable)
         return {}

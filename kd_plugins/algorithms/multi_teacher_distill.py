@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,8 +81,8 @@ class MultiTeacherDistill(OneStepDistill):
 
     def run_teachers(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teachers while their recorders record."""
-        with self.distiller.teacher_recorders:
-            self.frozen_teacher(inputs, data_samples, mode='loss')  # type: ignore[misc]
+        run = partial(self.teacher, inputs, data_samples, mode='loss')  # type: ignore[arg-type, misc]
+        self.record(self.distiller.teacher_recorders, run, learns=False)
         return {}
 
     def compare(self) -> dict[str, torch.Tensor]:

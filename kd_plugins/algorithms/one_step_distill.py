@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from kd_plugins.algorithms.comparison import Comparison, Forward
 from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix
 from kd_plugins.build import build_component
 from kd_plugins.errors import Faults, UserError
+from kd_plugins.recorders import RecorderSet, map_tensors
 from kd_plugins.registry import MODELS
 
 
@@ -109,10 +112,35 @@ class OneStepDistill(DistillAlgorithm):
             raise error.within('distiller') from error
 
     def run_student(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
-        """Run the student while its recorders record; returns its losses."""
-        learns = self.student_trainable and torch.is_grad_enabled()
-        with self.distiller.student_recorders, torch.set_grad_enabled(learns):
-            return self._own(self.architecture(inputs, data_samples, mode='loss'))
+        """Run the student while its recorders record and deliveries arrive; returns its losses."""
+        run = partial(self.architecture, inputs, data_samples, mode='loss')
+        return self._own(self.record(self.distiller.student_recorders, run, self.student_trainable, deliver=True))
+
+    def record(
+        self, recorders: RecorderSet, run: Callable[[], Any], learns: bool, deliver: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """Run a model while recorders record it.
+
+        Args:
+            recorders: Of the model.
+            run: Runs it.
+            learns: Whether its weights learn. If not, it runs without gradient, unless a recorder needs one.
+            deliver: Whether the deliveries replace what its functions return; if not, they queue it.
+
+        Returns:
+            What ``run`` returns.
+        """
+        learns = learns and torch.is_grad_enabled()
+        deliveries = self.distiller.deliveries
+        deliveries.override_data = deliver
+        try:
+            with deliveries, recorders, torch.set_grad_enabled(learns or recorders.needs_loss):
+                losses = run()
+            if recorders.needs_loss:
+                recorders.take_gradients(self.parse_losses(losses)[0], create_graph=learns)
+        except UserError as error:
+            raise error.within('distiller') from error
+        return losses if learns or not recorders.needs_loss else map_tensors(losses, torch.Tensor.detach)
 
     def _own(self, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return add_prefix(losses, 'student') if self.calculate_student_loss else {}

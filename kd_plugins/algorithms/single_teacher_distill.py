@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,11 +94,9 @@ class SingleTeacherDistill(OneStepDistill):
 
     def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teacher while its recorders record; returns the losses of a trainable one."""
-        with self.distiller.teacher_recorders:
-            if self.frozen_teacher is not None:
-                self.frozen_teacher(inputs, data_samples, mode='loss')
-                return {}
-            return add_prefix(self.teacher(inputs, data_samples, mode='loss'), 'teacher')
+        run = partial(self.teacher, inputs, data_samples, mode='loss')
+        losses = self.record(self.distiller.teacher_recorders, run, self.teacher_trainable)
+        return add_prefix(losses, 'teacher') if self.teacher_trainable else {}
 
     def _idle_modules(self) -> list[nn.Module]:
         return [self.distiller, self.teacher] if self.teacher_trainable else [self.distiller]

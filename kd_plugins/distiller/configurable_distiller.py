@@ -11,6 +11,7 @@ from torch import nn
 
 from kd_plugins.build import Declared, build_component, find_component
 from kd_plugins.connectors import IN_NAMES, channels_of, missing_channels
+from kd_plugins.deliveries import DeliverySet
 from kd_plugins.distiller.reading import read_config
 from kd_plugins.distiller.spec import AUTO, DistillerSpec, LossSpec, RecordSpec
 from kd_plugins.errors import Fault, Faults, UserError, is_drafting, join_path
@@ -27,6 +28,8 @@ class ConfigurableDistiller(BaseModule):
     Args:
         student_recorders: Recorder config by name.
         teacher_recorders: Recorder config by name.
+        distill_deliveries: Delivery config by name: what a function returns in the teacher's forward, it returns in the
+            student's as well.
         connectors: By name, a connector config, or a list of them, which are passed in sequence.
         distill_losses: Loss config by name. The name stands in the log and must contain ``loss`` for the loss to be
             trained. Short form: ``student`` and ``teacher`` are each a source, or a dict of sources by argument of the
@@ -50,6 +53,7 @@ class ConfigurableDistiller(BaseModule):
         self,
         student_recorders: Mapping[str, Any] | None = None,
         teacher_recorders: Mapping[str, Any] | None = None,
+        distill_deliveries: Mapping[str, Any] | None = None,
         connectors: Mapping[str, Any] | None = None,
         distill_losses: Mapping[str, Any] | None = None,
         loss_forward_mappings: Mapping[str, Any] | None = None,
@@ -58,12 +62,14 @@ class ConfigurableDistiller(BaseModule):
         super().__init__(init_cfg)
         self.spec: DistillerSpec
         self.spec, faults = read_config(
-            student_recorders, teacher_recorders, connectors, distill_losses, loss_forward_mappings
+            student_recorders, teacher_recorders, connectors, distill_losses, loss_forward_mappings, distill_deliveries
         )
         self.student_recorders = faults.attempt(RecorderSet, self.spec.student_recorders) or RecorderSet({})
         self.teacher_recorders = faults.attempt(RecorderSet, self.spec.teacher_recorders) or RecorderSet({})
         faults.adopt(self.student_recorders, '')
         faults.adopt(self.teacher_recorders, '')
+        self.deliveries = faults.attempt(DeliverySet, self.spec.deliveries) or DeliverySet({})
+        faults.adopt(self.deliveries, '')
         self.connectors = nn.ModuleDict()
         self.left_out = _left_out(self.spec.connectors, faults)
         for name, declared in self.spec.connectors.items():

@@ -23,6 +23,7 @@ def read_config(
     connectors: Any = None,
     distill_losses: Any = None,
     loss_forward_mappings: Any = None,
+    distill_deliveries: Any = None,
 ) -> tuple[DistillerSpec, Faults]:
     """Read what a distiller is made of; nothing is built.
 
@@ -32,6 +33,7 @@ def read_config(
         connectors: By name, a connector config, a list of them, or ``'auto'``.
         distill_losses: Loss config by name, with ``student``, ``teacher`` and ``connector`` in the short form.
         loss_forward_mappings: By loss in the long form, by argument, the fields of :class:`RecordSpec`.
+        distill_deliveries: Delivery config by name.
 
     Returns:
         The spec of all that has no fault, and the faults, each under its key path.
@@ -48,6 +50,7 @@ def read_config(
 
     recorders = {True: by_name(student_recorders, 'student_recorders')}
     recorders[False] = by_name(teacher_recorders, 'teacher_recorders')
+    deliveries = by_name(distill_deliveries, 'distill_deliveries')
     parts = by_name(connectors, 'connectors')
     for name in [name for name in parts if not _can_be_a_module(name)]:
         faults.append(_unfit(parts.pop(name).where, name))
@@ -92,7 +95,7 @@ def read_config(
         name: Declared(_without_sources(loss.config), loss.where) for name, loss in losses.items() if name not in broken
     }
     ordered = dict(sorted(parts.items()))
-    return DistillerSpec(recorders[True], recorders[False], ordered, own, tuple(mappings)), faults
+    return DistillerSpec(recorders[True], recorders[False], deliveries, ordered, own, tuple(mappings)), faults
 
 
 def _without_sources(config: Any) -> Any:

@@ -135,6 +135,7 @@ class DistillerSpec:
     Attributes:
         student_recorders: Recorders of the student.
         teacher_recorders: Recorders of the teacher.
+        deliveries: What is carried from the teacher's forward into the student's.
         connectors: Connectors; the config is a dict, a list of them, or ``'auto'``.
         losses: Distill losses.
         mappings: What feeds which loss.
@@ -142,6 +143,7 @@ class DistillerSpec:
 
     student_recorders: Mapping[str, Declared]
     teacher_recorders: Mapping[str, Declared]
+    deliveries: Mapping[str, Declared]
     connectors: Mapping[str, Declared]
     losses: Mapping[str, Declared]
     mappings: tuple[LossSpec, ...]

@@ -200,7 +200,7 @@ def _add_hooks(config: Any) -> None:
         return  # preflight says what is wrong with it
     types = [hook.get('type') if isinstance(hook, dict) else type(hook) for hook in hooks]
     present = {getattr(kind, '__name__', str(kind).rpartition('.')[2]) for kind in types}
-    wanted = ['ProgressHook', 'LogHistoryHook']
+    wanted = ['ProgressHook', 'LogHistoryHook', 'MMRazorCheckpointHook']
     if config.get('launcher', 'none') != 'none':
         # each process has BatchNorm statistics of its own images: all validate and save their mean
         wanted.append('SyncBuffersHook')

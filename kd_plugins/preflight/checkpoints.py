@@ -9,6 +9,7 @@ from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint
+from kd_plugins.compat.checkpoint import convert_optimizer
 from kd_plugins.errors import Fault, UserError
 
 
@@ -35,6 +36,8 @@ def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = Fal
                 'give a checkpoint of the same config, or another --work-dir to start anew',
             )
         )
+    if resume and 'optimizer' in checkpoint and 'state_dict' in checkpoint and isinstance(model, BaseModel):
+        convert_optimizer(checkpoint, model, where)
     absent = [key for key in ('meta', 'message_hub') if resume and key not in checkpoint]
     if absent:
         raise UserError(

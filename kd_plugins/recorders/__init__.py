@@ -11,6 +11,7 @@ from kd_plugins.recorders.module_outputs import ModuleOutputs
 from kd_plugins.recorders.parameter import Parameter
 from kd_plugins.recorders.recorder import Recorder
 from kd_plugins.recorders.recorder_set import RecorderSet
+from kd_plugins.recorders.tensors import map_tensors
 
 __all__ = [
     'AveragedLogits',
@@ -24,4 +25,5 @@ __all__ = [
     'Parameter',
     'Recorder',
     'RecorderSet',
+    'map_tensors',
 ]

@@ -69,6 +69,11 @@ class AveragedLogits(Recorder):
             part.detach()
         self._parts = {}
 
+    def cut(self) -> None:
+        """Take the records off the graph."""
+        for part in self._parts.values():
+            part.cut()
+
     def pop(self) -> list[Any]:
         """The averaged logits of each call of the source, as often as every teacher calls it.
 

@@ -90,7 +90,7 @@ class RecorderSet:
         Args:
             total: Sum of the losses of the recorded model alone, without distill losses; a scalar.
             create_graph: Whether the model learns: its gradients can be differentiated then, and the graph is kept. If
-                not, the graph is freed, and the other records are taken off it.
+                not, the graph is freed, and the other records are taken off it; the caller detaches the losses.
 
         Raises:
             UserError: With all sources that ``total`` does not depend on.

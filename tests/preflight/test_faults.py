@@ -300,7 +300,10 @@ def test_source_that_never_ran(form, side, source, config, check):
     where = SOURCES[form][side]
     put(config, where, source)
     # it is the source that is wrong, not one of its calls
-    check(config, where, 'runs', f"'{source}'", 'containers and unused modules never do')
+    if source == 'stages':
+        check(config, where, 'a forward of its own', "'stages', a ModuleList", 'stages.0, stages.1')
+    else:
+        check(config, where, 'runs', f"'{source}'", 'containers and unused modules never do')
 
 
 def test_source_that_never_ran_and_is_used_twice_is_one_fault(check):
@@ -308,7 +311,7 @@ def test_source_that_never_ran_and_is_used_twice_is_one_fault(check):
     put(config, f'{D}.teacher_recorders.feature.source', 'stages')
     put(config, f'{LOSSES}.loss_again', dict(type='L2Loss'))
     put(config, f'{MAPPINGS}.loss_again', dict(config['model']['distiller']['loss_forward_mappings']['loss_feature']))
-    check(config, f'{D}.teacher_recorders.feature.source', 'runs', "'stages'", 'containers')
+    check(config, f'{D}.teacher_recorders.feature.source', 'a forward', "'stages', a ModuleList", 'stages.0, stages.1')
 
 
 @pytest.mark.parametrize('side', ['student', 'teacher'])

@@ -6,7 +6,7 @@ from toy import ToyClassifier, count_hooks
 
 from kd_plugins.build import Declared, build_component
 from kd_plugins.errors import UserError, drafting
-from kd_plugins.recorders import ModuleInputs, ModuleOutputs, Recorder, RecorderSet
+from kd_plugins.recorders import ModuleInputs, ModuleOutputGrads, ModuleOutputs, Recorder, RecorderSet
 from kd_plugins.registry import TASK_UTILS
 
 
@@ -189,6 +189,53 @@ def test_an_unknown_source_finds_the_same_ending():
     model = nn.ModuleDict({'backbone': nn.ModuleDict({'layer4': nn.ReLU(), 'layer3': nn.ReLU()})})
     with pytest.raises(UserError, match=r"'backbone\.layer4'"):
         ModuleOutputs('neck.layer4').attach(model)
+
+
+class Containers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(2, 2), nn.Sequential(nn.ReLU())])
+        self.heads = nn.ModuleDict({'a': nn.Linear(2, 1), 'b': nn.ModuleList([nn.Identity()])})
+        self.many = nn.ModuleList(nn.Identity() for _ in range(20))
+        self.scales = nn.ParameterList([nn.Parameter(torch.ones(1))])
+        self.nothing = nn.Module()
+
+
+@pytest.mark.parametrize('kind', [ModuleOutputs, ModuleInputs, ModuleOutputGrads])
+@pytest.mark.parametrize(
+    ('source', 'what', 'advice'),
+    [
+        ('layers', 'ModuleList', 'choose one of layers.0, layers.1'),
+        ('heads', 'ModuleDict', 'choose one of heads.a, heads.b.0'),
+        ('heads.b', 'ModuleList', 'choose one of heads.b.0'),
+        ('many', 'ModuleList', f'choose one of {", ".join(f"many.{index}" for index in range(12))}, …'),
+        ('scales', 'ParameterList', 'there is none inside: choose another module'),
+        ('nothing', 'Module', 'there is none inside: choose another module'),
+    ],
+)
+def test_a_container_that_never_runs_is_refused(kind, source, what, advice):
+    model = Containers()
+    with pytest.raises(UserError) as caught:
+        kind(source).attach(model)
+    (fault,) = caught.value.faults
+    assert (fault.where, fault.expected) == ('source', 'a module with a forward of its own')
+    assert fault.got == f"'{source}', a {what}, which has none"
+    assert fault.advice == advice
+    assert count_hooks(model) == 0
+
+
+def test_a_model_without_a_forward_is_refused_too():
+    with pytest.raises(UserError, match=r'choose one of layers\.0, layers\.1, heads\.a'):
+        ModuleOutputs('').attach(Containers())
+
+
+def test_a_forward_that_an_object_was_given_is_one():
+    model = nn.Module()
+    model.forward = lambda x: x + 1
+    recorder = attached(ModuleOutputs(''), model)
+    with recorder:
+        model(1)
+    assert recorder.pop() == [2]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from mmengine.registry import MODELS
 from torch import nn
 
+# lengths below this share of the largest count as that
+FLOOR = 0.01
 # a maker of inputs takes a dtype and returns the positional arguments of forward; torch is seeded when it is called
 MakeInputs = Callable[[torch.dtype], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two computations are apart, relative to the length of the oracle's."""
+
+    value: float
+    gradient: float
+
+
+class Comparable(Protocol):
+    """What the table and the tests need of a case.
+
+    Attributes:
+        component: Registered name, the same in ``kd_plugins`` and ``mmrazor``.
+        oracle: A slow loop from the paper where mmrazor is not what is compared with.
+        why: Why there is an oracle, or why ours differs.
+        differs: Whether our numbers are others than mmrazor's on purpose.
+    """
+
+    @property
+    def component(self) -> str: ...
+    @property
+    def oracle(self) -> Callable[..., Any] | None: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def differs(self) -> bool: ...
+    def measure(self, dtype: torch.dtype) -> Difference: ...
 
 
 @dataclass(frozen=True)
@@ -44,40 +76,30 @@ class Case:
         options = ', '.join(f'{name}={value}' for name, value in self.options.items())
         return ' '.join(filter(None, (self.component, options, self.label)))
 
+    def measure(self, dtype: torch.dtype) -> Difference:
+        """Run both components on the same weights and inputs.
 
-@dataclass(frozen=True)
-class Difference:
-    """How far two computations are apart, relative to the length of the oracle's."""
+        The worst gradient is that of the inputs and of the weights. Inputs that get no gradient in one of both
+        computations must get none in the other.
 
-    value: float
-    gradient: float
+        Args:
+            dtype: Precision of weights and inputs.
 
-
-def measure(case: Case, dtype: torch.dtype) -> Difference:
-    """Run both components of a case on the same weights and inputs.
-
-    The worst gradient is that of the inputs and of the weights. Inputs that require no gradient in one of both
-    computations must get none in the other.
-
-    Args:
-        case: What is compared.
-        dtype: Precision of weights and inputs.
-
-    Raises:
-        ValueError: Outputs, weights or gradients of one are missing in the other.
-    """
-    torch.manual_seed(0)
-    inputs = case.inputs(dtype)
-    ours = _build(f'kd_plugins.{case.component}', case, dtype)
-    theirs = case.oracle if case.oracle else _build(f'mmrazor.{case.component}', case, dtype)
-    if isinstance(theirs, nn.Module):
-        ours.load_state_dict(theirs.state_dict())
-    results = [_run(module, inputs) for module in (ours, theirs)]
-    values, gradients = zip(*results, strict=True)
-    if case.oracle:
-        # a function of the inputs knows no weights
-        gradients = tuple({name: got for name, got in found.items() if name.isdigit()} for found in gradients)
-    return Difference(_worst(*values), _worst(*gradients))
+        Raises:
+            ValueError: Outputs, weights or gradients of one are missing in the other.
+        """
+        torch.manual_seed(0)
+        inputs = self.inputs(dtype)
+        ours = _build(f'kd_plugins.{self.component}', self, dtype)
+        theirs = self.oracle if self.oracle else _build(f'mmrazor.{self.component}', self, dtype)
+        if isinstance(theirs, nn.Module):
+            ours.load_state_dict(theirs.state_dict())
+        results = [_run(module, inputs) for module in (ours, theirs)]
+        values, gradients = zip(*results, strict=True)
+        if self.oracle:
+            # a function of the inputs knows no weights
+            gradients = tuple({name: got for name, got in found.items() if name.isdigit()} for found in gradients)
+        return Difference(worst(*values), worst(*gradients))
 
 
 def _build(kind: str, case: Case, dtype: torch.dtype) -> nn.Module:
@@ -120,15 +142,24 @@ def _tensors(value: Any, name: str = '0') -> dict[str, torch.Tensor]:
     raise ValueError(f'output: expected tensors, got a {type(value).__name__}')
 
 
-def _worst(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
+def worst(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
+    """The largest relative distance of tensors of one name.
+
+    Raises:
+        ValueError: One side has names or shapes that the other has not.
+    """
     if ours.keys() != theirs.keys():
-        raise ValueError(f'expected {sorted(theirs)}, got {sorted(ours)}')
-    return max((_distance(ours[name], theirs[name]) for name in theirs), default=0.0)
+        raise ValueError(f'expected {sorted(theirs.keys() - ours)} too, got {sorted(ours.keys() - theirs)} instead')
+    # a bias before a BatchNorm has a gradient of rounding errors alone
+    floor = FLOOR * max((tensor.double().norm().item() for tensor in theirs.values()), default=0.0)
+    return max((_distance(ours[name], theirs[name], floor) for name in theirs), default=0.0)
 
 
-def _distance(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+def _distance(ours: torch.Tensor, theirs: torch.Tensor, floor: float) -> float:
     if ours.shape != theirs.shape:
         raise ValueError(f'expected {tuple(theirs.shape)}, got {tuple(ours.shape)}')
     ours, theirs = ours.double(), theirs.double()
-    distance, scale = (ours - theirs).norm().item(), theirs.norm().item()
-    return distance / scale if scale else distance
+    apart, length = (ours - theirs).norm().item(), max(theirs.norm().item(), floor)
+    relative = apart / length if length else apart
+    # max would pass over a NaN
+    return relative if math.isfinite(relative) else math.inf
