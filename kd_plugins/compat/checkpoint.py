@@ -32,21 +32,27 @@ def convert_optimizer(checkpoint: dict[str, Any], model: BaseModel, where: str) 
     state = checkpoint.get('optimizer')
     if not isinstance(model, DistillAlgorithm) or not isinstance(state, Mapping) or 'param_groups' not in state:
         return  # of several optimisers, each has one part of the model
-    names = _saved_order(checkpoint['state_dict'], model)
+    count = sum(len(group['params']) for group in state['param_groups'])
     positions = {name: position for position, (name, _) in enumerate(model.named_parameters())}
+    names = _saved_order(checkpoint['state_dict'], model)
+    if count != len(names):
+        # with paramwise_cfg, the optimiser leaves out what is frozen
+        names = [name for name in names if name in positions]
     if names == list(positions):
         return
-    groups = state['param_groups']
-    if sum(len(group['params']) for group in groups) != len(names):
-        got = f'one of {sum(len(group["params"]) for group in groups)} parameters, where the weights have {len(names)}'
+    if count != len(names):
+        got = f'one of {count} parameters, where the weights have {len(names)}'
         advice = 'start from the weights alone with --cfg-options load_from=PATH'
         raise UserError(Fault(where, 'the optimizer of the saved weights', got, advice))
     ours = {saved: positions[name] for saved, name in enumerate(names) if name in positions}
-    kept = [{**group, 'params': sorted(ours[saved] for saved in group['params'] if saved in ours)} for group in groups]
+    kept = [
+        {**group, 'params': sorted(ours[saved] for saved in group['params'] if saved in ours)}
+        for group in state['param_groups']
+    ]
     checkpoint['optimizer'] = {
         **state,
         'state': {ours[saved]: value for saved, value in state['state'].items() if saved in ours},
-        # with paramwise_cfg, each parameter has a group of its own
+        # with paramwise_cfg, each parameter has a group of its own, in the order of the model
         'param_groups': sorted((group for group in kept if group['params']), key=lambda group: group['params'][0]),
     }
 

@@ -113,7 +113,7 @@ def test_a_teacher_with_weights_of_its_own_keeps_them(checkpoint_and_end, tmp_pa
 def test_a_teacher_of_another_shape_is_said():
     weights = SingleTeacherDistill(**model()).state_dict()
     weights['teacher.fc.weight'] = torch.zeros(1, 1)
-    with pytest.raises(RuntimeError, match='teacher: .*tensors of another shape'):
+    with pytest.raises(RuntimeError, match=r'teacher: .*tensors of another shape'):
         SingleTeacherDistill(**model()).load_state_dict(weights)
 
 
@@ -136,7 +136,5 @@ def test_an_optimizer_of_something_else():
     optimizer = torch.optim.SGD(algorithm.student.parameters(), 0.1)
     weights = dict(reversed(algorithm.state_dict().items()))
     checkpoint = dict(state_dict=weights, optimizer=optimizer.state_dict())
-    with pytest.raises(
-        UserError, match=r'--resume: expected the optimizer of the saved weights, got one of 7 parameters'
-    ):
+    with pytest.raises(UserError, match=r'--resume: expected the optimizer .* 7 parameters, where the weights have 12'):
         convert_optimizer(checkpoint, algorithm, '--resume')
