@@ -177,18 +177,34 @@ def guard_downloads() -> None:
     """Make mmengine load what it downloads weights-only, as it loads local files.
 
     Its loader of ``http(s)://`` addresses, which ``init_cfg`` and ``load_from`` use, would unpickle anything. The
-    schemes of model zoos (``torchvision://``, ``open-mmlab://``) are mmengine's own still.
+    schemes of model zoos (``torchvision://``, ``open-mmlab://``) are mmengine's own still. Weights that lie under
+    ``model``, as timm and the authors of DeiT save them, are found; mmengine alone would load nothing of them.
     """
     CheckpointLoader.register_scheme(('http://', 'https://'), loader=_load_from_http, force=True)
+    CheckpointLoader.register_scheme('', loader=_load_from_local, force=True)
 
 
 def _load_from_http(filename: str, map_location: Any = None) -> Any:
     """Download on the first process of each machine, and load on all."""
     local_rank = int(os.environ.get('LOCAL_RANK', 0))
     if local_rank == 0:
-        _download(filename, filename)
+        _download(filename, 'checkpoint')
     barrier()
-    return torch.load(_download(filename, filename), map_location=map_location, weights_only=True)
+    return _load_from_local(str(_download(filename, 'checkpoint')), map_location)
+
+
+def _load_from_local(filename: str, map_location: Any = None) -> Any:
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{filename} can not be found.')
+    return _with_state_dict(torch.load(path, map_location=map_location, weights_only=True))
+
+
+def _with_state_dict(content: Any) -> Any:
+    """A checkpoint with its weights where mmengine looks for them."""
+    if isinstance(content, dict) and 'state_dict' not in content and isinstance(content.get('model'), Mapping):
+        return {**content, 'state_dict': content['model']}
+    return content
 
 
 def _method_in_checkpoint(owner: Any, name: str) -> Any:

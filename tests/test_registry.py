@@ -7,7 +7,6 @@ from mmengine.registry import DefaultScope
 
 from kd_plugins import registry
 
-
 # what MMRazor's distillation configs name
 MMRAZORS = {
     'MODELS': '''

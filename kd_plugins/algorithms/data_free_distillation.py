@@ -82,6 +82,8 @@ class DataFreeDistillation(DistillAlgorithm):
         for name in ('distiller', 'generator_distiller'):
             faults += self._attach(name)
         self.faults = faults.settle()
+        self.register_state_dict_post_hook(_without_wrappers)
+        self.register_load_state_dict_pre_hook(_without_wrappers)
 
     @property
     def teacher(self) -> Teachers | None:
@@ -270,6 +272,15 @@ class DAFLDataFreeDistillation(DataFreeDistillation):
             distilled = self._student_losses(images.detach(), samples)
         log = self._update(optim_wrapper['generator'], imagined, 'generator')
         return {**log, **self._update(optim_wrapper['architecture'], distilled, 'distill')}
+
+
+def _without_wrappers(model: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Name weights as in one process: MMSeparateDistributedDataParallel wraps each part of the model."""
+    wrapped = {f'{prefix}{part}.module.': f'{prefix}{part}.' for part in TRAINED}
+    for name in list(state_dict):
+        for before, after in wrapped.items():
+            if name.startswith(before):
+                state_dict[after + name.removeprefix(before)] = state_dict.pop(name)
 
 
 @contextmanager

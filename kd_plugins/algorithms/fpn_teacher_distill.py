@@ -38,5 +38,7 @@ class FpnTeacherDistill(SingleTeacherDistill):
 
     def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teacher's backbone and neck while its recorders record."""
-        self.record(self.distiller.teacher_recorders, partial(self.teacher.extract_feat, inputs), self.teacher_trainable)
+        self.record(
+            self.distiller.teacher_recorders, partial(self.teacher.extract_feat, inputs), self.teacher_trainable
+        )
         return {}

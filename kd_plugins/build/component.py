@@ -181,7 +181,7 @@ def _find(registry: Registry, name: str, scope: str | None, where: str) -> Calla
 
 
 def _look_up(registry: Registry, name: str, scope: str | None, where: str) -> Callable[..., Any]:
-    found = registry.get(name) if is_registered(registry, name) else None
+    found = registry.get(name) if scope in (None, registry.scope) and is_registered(registry, name) else None
     with registry.switch_scope_and_registry(scope or user_scope()) as users:
         found = found or (users.get(name) if is_registered(users, name) else None)
         if found is None:

@@ -16,6 +16,10 @@ IN_NAMES = ('in_channel', 'in_channels', 'in_features', 'dim_in', 'student_chann
 OUT_NAMES = ('out_channel', 'out_channels', 'out_features', 'dim_out', 'teacher_channels')
 # a class token, and DeiT's distillation token
 MOST_EXTRA_TOKENS = 2
+ADVICE_ON_VOLUMES = (
+    'frames, heights or widths differ: record stages of the same strides, or bring the volumes to one size with '
+    "dict(type='TorchFunctionalConnector', function_name='adaptive_avg_pool3d', func_args=dict(output_size=(…, …, …)))"
+)
 
 
 def choose_connectors(student: Shape, teacher: Shape, image: tuple[int, int] | None) -> tuple[Configs, Configs]:
@@ -26,7 +30,8 @@ def choose_connectors(student: Shape, teacher: Shape, image: tuple[int, int] | N
     token; tokens of the same number keep it.
 
     Args:
-        student: Shape of the student's record: (N, C), tokens (N, L, C) or a map (N, C, H, W).
+        student: Shape of the student's record: (N, C), tokens (N, L, C), a map (N, C, H, W) or a volume
+            (N, C, T, H, W).
         teacher: Shape of the teacher's record, likewise.
         image: Height and width of the images, in pixels, which the grid of the tokens follows; None for square ones.
 
@@ -45,7 +50,7 @@ def choose_connectors(student: Shape, teacher: Shape, image: tuple[int, int] | N
     if student == teacher:
         return [], []
     ranks = {len(student), len(teacher)}
-    if not ranks <= {2, 3, 4} or (2 in ranks and ranks != {2}):
+    if not (ranks <= {3, 4} or ranks in ({2}, {5})):
         raise _refusal(student, teacher, _advice_on_ranks(ranks))
     if student[0] != teacher[0]:
         advice = (
@@ -53,6 +58,10 @@ def choose_connectors(student: Shape, teacher: Shape, image: tuple[int, int] | N
             'batch: record the block around it'
         )
         raise _refusal(student, teacher, advice)
+    if ranks == {5}:
+        if student[2:] != teacher[2:]:
+            raise _refusal(student, teacher, ADVICE_ON_VOLUMES)
+        return [{**_convolution(student, teacher), 'conv_cfg': dict(type='Conv3d')}], []
     if ranks == {2} or (ranks == {3} and student[1] == teacher[1]):
         return [_linear(student[-1], teacher[-1])], []
     layouts = []
@@ -116,13 +125,15 @@ def _linear(in_channel: int, out_channel: int) -> dict[str, Any]:
     return dict(type='kd_plugins.LinearConnector', in_channel=in_channel, out_channel=out_channel)
 
 
+def _convolution(student: Shape, teacher: Shape) -> dict[str, Any]:
+    # without an activation: it has to reach negative values too
+    return dict(type='kd_plugins.ConvModuleConnector', in_channel=student[1], out_channel=teacher[1], act_cfg=None)
+
+
 def _between_maps(student: Shape, teacher: Shape) -> Configs:
     convert, resize = [], []
     if student[1] != teacher[1]:
-        # without an activation: it has to reach negative values too
-        convert = [
-            dict(type='kd_plugins.ConvModuleConnector', in_channel=student[1], out_channel=teacher[1], act_cfg=None)
-        ]
+        convert = [_convolution(student, teacher)]
     if student[2:] != teacher[2:]:
         resize = [dict(type='kd_plugins.ResizeConnector', size=teacher[2:])]
     # the two commute: the convolution goes where the map is smaller
@@ -187,7 +198,10 @@ def _advice_on_ranks(ranks: set[int]) -> str:
             'record the same kind of tensor on both sides: the vector that a classifier takes in is recorded by '
             "dict(type='ModuleInputs', source='head.fc'), 'head.layers.head' in a vision transformer"
         )
-    return 'record vectors (N, C), tokens (N, L, C) or maps (N, C, H, W); choose an element of a tuple with data_idx'
+    return (
+        'record vectors (N, C), tokens (N, L, C), maps (N, C, H, W) or volumes (N, C, T, H, W); '
+        'choose an element of a tuple with data_idx'
+    )
 
 
 def _advice_on_tokens(length: int, image: tuple[int, int] | None) -> str:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import Registry
 
-from kd_plugins import registry
 from kd_plugins.build import FALLBACK_SCOPE
+from kd_plugins.compat.bridge import require_mmrazor
+from kd_plugins.compat.names import OWN_REGISTRIES
+from kd_plugins.compat.reading import read_config
+from kd_plugins.compat.translate import mmrazor_types, translate
+from kd_plugins.engine.distributed import rank_of_speaker
 from kd_plugins.errors import Fault, UserError, closest, describe_error
 
-OWN_REGISTRIES = [
-    value for value in vars(registry).values() if isinstance(value, Registry) and value.scope == 'kd_plugins'
-]
+# parts of distillers
+PARTS = ('kd_plugins.losses', 'kd_plugins.connectors', 'kd_plugins.recorders', 'kd_plugins.deliveries')
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Read a config file and apply ``--cfg-options``.
+
+    A config of MMRazor is read as one of ours: options name its keys as the file has them, and what was read
+    differently is told on stderr, by the first of several processes.
 
     Args:
         path: The config file.
@@ -29,14 +36,39 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         The config, with types of ours written as ``kd_plugins.X``, and in mmpretrain's scope unless it names another.
 
     Raises:
-        UserError: The file is not there or cannot be executed, or an option does not fit it.
+        UserError: The file is not there or cannot be executed, an option does not fit it, or it names types of the
+            mmrazor package, which cannot be imported.
+    """
+    config, notes = read_translated(path, options)
+    if notes and rank_of_speaker() == 0:
+        # not to stdout, where tools print what others read
+        print(describe_notes(path, notes), file=sys.stderr, flush=True)
+    config.default_scope = config.get('default_scope') or FALLBACK_SCOPE
+    for where in mmrazor_types(config)[:1]:
+        require_mmrazor(where)
+    qualify_types(config)
+    return config
+
+
+def read_translated(path: str | Path, options: dict[str, Any] | None = None) -> tuple[Config, list[str]]:
+    """Read a config file, apply options, and translate what is MMRazor's.
+
+    Args:
+        path: The config file.
+        options: Values by dotted key.
+
+    Returns:
+        The config, and a line for each kind of thing that was read differently.
+
+    Raises:
+        UserError: As for :func:`load_config`.
     """
     path = Path(path)
     if not path.is_file():
         nearby = [str(file) for file in path.parent.glob('*.py')] if path.parent.is_dir() else []
         raise UserError(Fault('CONFIG', 'a config file', f'{path}, which does not exist', closest(str(path), nearby)))
     try:
-        config = Config.fromfile(path)
+        config, notes = read_config(path)
     except Exception as error:
         # a config is the user's own Python: whatever it raises is theirs to mend
         message = str(error) if isinstance(error, OSError) else describe_error(error, 400)
@@ -49,9 +81,13 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         ) from error
     if not isinstance(config.get('model'), dict):
         raise UserError(Fault('model', 'a dict', repr(config.get('model')), f'define the model in {path}'))
-    config.default_scope = config.get('default_scope') or FALLBACK_SCOPE
-    qualify_types(config)
-    return config
+    config, found = translate(config)
+    return config, notes + found
+
+
+def describe_notes(path: str | Path, notes: Sequence[str]) -> str:
+    """What was read differently, as one block."""
+    return '\n'.join([f'{path}: read for kd_plugins and mmpretrain', *(f'  {note}' for note in notes)])
 
 
 def qualify_types(config: Config) -> None:
@@ -61,8 +97,9 @@ def qualify_types(config: Config) -> None:
     for own in OWN_REGISTRIES:
         own.import_from_location()
         with own.switch_scope_and_registry(scope) as users:
-            for name in own.module_dict:
-                if users.get(name) is None:
+            for name, component in own.module_dict.items():
+                # inside a distiller ours are found first; elsewhere CrossEntropyLoss is another library's
+                if not component.__module__.startswith(PARTS) and users.get(name) is None:
                     ours[name] = f'{own.scope}.{name}'
     _qualify(config._cfg_dict, ours)
 
@@ -71,8 +108,9 @@ def _qualify(node: Any, ours: dict[str, str]) -> None:
     if isinstance(node, dict):
         if '_scope_' in node:
             return
-        if isinstance(node.get('type'), str):
-            node['type'] = ours.get(node['type'], node['type'])
+        for key in ('type', 'constructor'):
+            if isinstance(node.get(key), str):
+                node[key] = ours.get(node[key], node[key])
     children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     for child in children:
         _qualify(child, ours)

@@ -1,29 +1,33 @@
-"""Validation of a distillation: the student each time, its frozen teacher once."""
+"""Validation of a distillation: the student each time, its frozen teachers once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop, autocast
-from mmengine.runner.loops import _parse_losses
+from mmengine.runner.loops import _parse_losses, _update_losses
 
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import LOOPS
+from kd_plugins.teacher import Teachers
 
 TEACHER_PREFIX = 'teacher.'
 
 
 @LOOPS.register_module()
 class SingleTeacherDistillValLoop(ValLoop):
-    """Adds the teacher's metrics to the student's, under ``teacher.``.
+    """Adds the teacher's metrics to the student's, under ``teacher.``; those of several under ``teacher.NAME.``.
 
     A frozen teacher has the same metrics at every validation: it is evaluated at the first one of a run, and its
     metrics are repeated at the others. A trainable teacher is evaluated each time.
 
     Args:
-        runner: The runner; its model is a :class:`SingleTeacherDistill`.
+        runner: The runner; its model is a distillation with a teacher or several.
         dataloader: The validation data, or its config.
         evaluator: The evaluator, or its config.
         fp16: Validate under autocast.
@@ -52,28 +56,56 @@ class SingleTeacherDistillValLoop(ValLoop):
         Returns:
             The student's metrics, and the teacher's under ``teacher.``.
         """
-        self.runner.call_hook('before_val')
-        self.runner.call_hook('before_val_epoch')
-        self.runner.model.eval()
-        self.val_loss.clear()
-        for idx, batch in enumerate(self.dataloader):
-            self.run_iter(idx, batch)
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        if self.val_loss:
-            metrics.update(_parse_losses(self.val_loss, 'val'))
-        if self.teacher_metrics is None or self.algorithm.teacher_trainable:
-            self.teacher_metrics = self._evaluate_teacher()
+        metrics = run_student(self)
+        if self.teacher_metrics is None or getattr(self.algorithm, 'teacher_trainable', False):
+            self.teacher_metrics = self._evaluate_teachers()
         metrics.update(self.teacher_metrics)
         self.runner.call_hook('after_val_epoch', metrics=metrics)
         self.runner.call_hook('after_val')
         return metrics
 
+    def _evaluate_teachers(self) -> dict[str, float]:
+        teacher = self.algorithm.teacher
+        if not isinstance(teacher, Teachers):
+            return self._evaluate(teacher, TEACHER_PREFIX)
+        metrics = {}
+        for name in teacher.names:
+            metrics.update(self._evaluate(partial(teacher.run, name), f'{TEACHER_PREFIX}{name}.'))
+        return metrics
+
     @torch.no_grad()
-    def _evaluate_teacher(self) -> dict[str, float]:
+    def _evaluate(self, teacher: Callable[..., Any], prefix: str) -> dict[str, float]:
+        losses: dict[str, HistoryBuffer] = {}
         for batch in self.dataloader:
             with autocast(enabled=self.fp16):
                 data = self.algorithm.data_preprocessor(batch, False)
-                outputs = self.algorithm.teacher(**data, mode='predict')
+                forward = partial(teacher, **data) if isinstance(data, Mapping) else partial(teacher, *data)
+                outputs = forward(mode='predict')
+            # some models append their losses to their predictions
+            outputs, losses = _update_losses(outputs, losses)
             self.evaluator.process(data_samples=outputs, data_batch=batch)
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        return {TEACHER_PREFIX + name: value for name, value in metrics.items()}
+        return add_prefix(evaluate(self, losses), prefix)
+
+
+def run_student(loop: ValLoop) -> dict[str, float]:
+    """Validate the student, as mmengine's ``ValLoop`` does, up to the hooks that are told the metrics."""
+    loop.runner.call_hook('before_val')
+    loop.runner.call_hook('before_val_epoch')
+    loop.runner.model.eval()
+    loop.val_loss.clear()
+    for idx, batch in enumerate(loop.dataloader):
+        loop.run_iter(idx, batch)
+    return evaluate(loop, loop.val_loss)
+
+
+def evaluate(loop: ValLoop, losses: dict[str, HistoryBuffer]) -> dict[str, float]:
+    """The metrics of what the evaluator has seen, and the means of losses."""
+    metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+    if losses:
+        metrics.update(_parse_losses(losses, 'val'))
+    return metrics
+
+
+def add_prefix(metrics: dict[str, float], prefix: str) -> dict[str, float]:
+    """The metrics under longer names, in their order."""
+    return {prefix + name: value for name, value in metrics.items()}

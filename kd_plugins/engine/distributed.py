@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed
 
+from kd_plugins.arguments import require_positive
 from kd_plugins.errors import Fault, UserError
 
 # what a launcher tells each process: its rank, the number of processes, its rank on its machine
@@ -16,6 +19,12 @@ PROCESS_VARIABLES = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+# and how many of the processes are on its machine
+LOCAL_SIZE_VARIABLES = {
+    'pytorch': 'LOCAL_WORLD_SIZE',
+    'slurm': 'SLURM_NTASKS_PER_NODE',
+    'mpi': 'OMPI_COMM_WORLD_LOCAL_SIZE',
 }
 LAUNCH_LINES = {
     'pytorch': 'bash tools/dist_train.sh CONFIG GPUS',
@@ -35,7 +44,8 @@ def prepare_distributed(config: Any) -> None:
         config: The whole config; ``env_cfg`` and ``model_wrapper_cfg`` are changed where there is no GPU.
 
     Raises:
-        UserError: The launcher was named but did not start this process, or there are fewer GPUs than processes.
+        UserError: The launcher was named but did not start this process, there are fewer GPUs than processes, or
+            ``env_cfg.dist_cfg.timeout`` is no number of seconds.
     """
     launcher = config.launcher
     if launcher == 'none':
@@ -52,9 +62,24 @@ def prepare_distributed(config: Any) -> None:
         find_unused_parameters=config.get('find_unused_parameters', False),
     )
     config.model_wrapper_cfg = {**wrapper, 'device_ids': None}
+    timeout = config.env_cfg.dist_cfg.get('timeout')
+    if timeout is not None:
+        require_positive('env_cfg.dist_cfg.timeout', timeout, 'give the seconds that a process waits for another')
     if not torch.distributed.is_initialized():
         _set_torch_variables(launcher)
-        torch.distributed.init_process_group('gloo')
+        if os.environ.get(LOCAL_SIZE_VARIABLES[launcher]) == os.environ['WORLD_SIZE']:
+            use_loopback()
+        torch.distributed.init_process_group('gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
+
+
+def use_loopback() -> None:
+    """Let gloo's processes on one machine meet on its loopback interface, unless the user names another.
+
+    Gloo takes the address that the machine's name resolves to, which need not lead back to it.
+    """
+    for _, name in socket.if_nameindex():
+        if name in ('lo', 'lo0'):
+            os.environ.setdefault('GLOO_SOCKET_IFNAME', name)
 
 
 def check_gpus(processes: int) -> None:

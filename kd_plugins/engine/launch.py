@@ -137,8 +137,12 @@ def set_training_options(
     if amp:
         if not torch.cuda.is_available():
             raise UserError(Fault('--amp', 'a GPU', 'a machine without', "leave it out: mmengine's AMP needs a GPU"))
-        config.optim_wrapper.type = 'AmpOptimWrapper'
-        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        wrapper = config.optim_wrapper
+        # with a constructor of its own, each part of the model has an optimiser
+        parts = [wrapper] if 'optimizer' in wrapper else [part for part in wrapper.values() if isinstance(part, dict)]
+        for part in parts:
+            part['type'] = 'AmpOptimWrapper'
+            part.setdefault('loss_scale', 'dynamic')
     if auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise UserError(

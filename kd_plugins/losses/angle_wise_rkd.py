@@ -11,8 +11,8 @@ from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.relations import check_same_batch, distances, gram_matrix
 from kd_plugins.registry import MODELS
 
-# angles at a time: 32 MiB a tensor
-BLOCK = 2**22
+# angles at a time: 8 MiB a tensor
+BLOCK = 2**20
 
 
 @MODELS.register_module()

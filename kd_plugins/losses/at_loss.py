@@ -78,7 +78,9 @@ def _check_same_positions(s_feature: torch.Tensor, t_feature: torch.Tensor) -> N
     student, teacher = tuple(s_feature.shape), tuple(t_feature.shape)
     if (student[0], student[2:]) == (teacher[0], teacher[2:]):
         return
-    if student[0] != teacher[0]:
+    if len(student) != len(teacher):
+        advice = 'their ranks differ: record the same kind of map on both sides'
+    elif student[0] != teacher[0]:
         advice = 'the batch sizes differ: both models must have seen the same batch'
     else:
         advice = "heights or widths differ: record stages of the same stride, or add connector='auto' to the loss"

@@ -6,10 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from kd_plugins.arguments import require_rank
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.losses.unit_length import to_unit_length
 from kd_plugins.registry import MODELS
+
+RANKS = range(2, 7)
 
 
 @MODELS.register_module()
@@ -44,16 +47,18 @@ class FTLoss(nn.Module):
         """Compare two factors.
 
         Args:
-            s_feature: Student's factor, (N, C, H, W) or any other shape that starts with N.
+            s_feature: Student's factor, (N, C, H, W), (N, D) or any other shape up to rank 6 that starts with N.
             t_feature: Teacher's factor, of the same shape.
 
         Returns:
             A scalar; zero, and still connected to the graph, for an empty batch.
 
         Raises:
-            UserError: The shapes differ.
+            UserError: The shapes differ, or these are no factors of samples.
         """
         check_same_shape(s_feature=s_feature, t_feature=t_feature)
+        expected = 'a factor (N, C, H, W), (N, D) or alike'
+        require_rank('s_feature', s_feature, RANKS, expected, 'record what Paraphraser and Translator return')
         if s_feature.numel() == 0:
             return (s_feature.sum() + t_feature.sum()) * 0
 

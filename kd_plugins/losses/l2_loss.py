@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from kd_plugins.arguments import require_rank
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
@@ -67,6 +68,7 @@ class L2Loss(nn.Module):
             UserError: The shapes differ.
         """
         check_same_shape(s_feature=s_feature, t_feature=t_feature)
+        require_rank('s_feature', s_feature, range(2, 9), 'a feature (N, C, …)', 'record more than one number a sample')
         if s_feature.numel() == 0:
             return (s_feature.sum() + t_feature.sum()) * 0
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kd_plugins.arguments import require_positive
+from kd_plugins.arguments import require_positive, require_rank
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
+
+RANKS = range(2, 7)
 
 
 @MODELS.register_module()
@@ -48,16 +50,19 @@ class OFDLoss(nn.Module):
         """Compare two features.
 
         Args:
-            s_feature: Student's feature, (N, C, H, W) or any other shape that starts with N.
+            s_feature: Student's feature, (N, C), (N, C, H, W) or any other shape up to rank 6 that
+                starts with N.
             t_feature: Teacher's feature, of the same shape.
 
         Returns:
             A scalar; zero, and still connected to the graph, for an empty batch.
 
         Raises:
-            UserError: The shapes differ.
+            UserError: The shapes differ, or these are no features of samples.
         """
         check_same_shape(s_feature=s_feature, t_feature=t_feature)
+        expected = 'a feature (N, C), (N, C, H, W) or alike'
+        require_rank('s_feature', s_feature, RANKS, expected, 'record a stage before its ReLU')
         if s_feature.numel() == 0:
             return (s_feature.sum() + t_feature.sum()) * 0
 

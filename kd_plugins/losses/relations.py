@@ -8,8 +8,9 @@ from kd_plugins.arguments import require_rank
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.losses.unit_length import to_unit_length
 
-# squared distance, relative to the squared lengths, at which two samples are the same but for rounding
-SAME = 1e-14
+# squared distance, relative to the squared lengths, at which two samples are the same but for rounding, of which the
+# products of flattened feature maps gather up to 1e-13
+SAME = 1e-12
 
 
 def check_same_batch(preds_S: torch.Tensor, preds_T: torch.Tensor) -> None:  # noqa: N803

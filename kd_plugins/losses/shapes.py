@@ -22,6 +22,9 @@ def check_same_shape(**tensors: torch.Tensor) -> None:
             raise UserError(
                 Fault(name, 'a tensor', f'a {type(tensor).__name__}', 'choose an element of it with data_idx')
             )
+        if tensor.dim() == 0:
+            advice = 'record a feature map, tokens or logits'
+            raise UserError(Fault(name, 'a tensor that starts with the batch size', 'a single number', advice))
     if student.shape == teacher.shape:
         return
     raise UserError(
@@ -65,9 +68,10 @@ def _advice(student: torch.Tensor, teacher: torch.Tensor) -> str:
         return 'the batch sizes differ: both models must have seen the same batch'
     if student.dim() == 2:
         return 'the numbers of classes or channels differ: give both models the same one, or add a LinearConnector'
-    if student.shape[1] != teacher.shape[1] and student.dim() == 4:
+    if student.shape[1] != teacher.shape[1] and student.dim() in (4, 5):
+        volumes = ", conv_cfg=dict(type='Conv3d')" if student.dim() == 5 else ''
         return (
             "the channels differ: add a connector to the student's side, dict(type='ConvModuleConnector', "
-            f'in_channel={student.shape[1]}, out_channel={teacher.shape[1]})'
+            f'in_channel={student.shape[1]}, out_channel={teacher.shape[1]}{volumes})'
         )
     return "heights, widths or tokens differ: record stages of the same stride, or add connector='auto' to the loss"

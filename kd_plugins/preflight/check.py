@@ -110,7 +110,7 @@ def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
 
 
 def _forward(algorithm: BaseModel, model: BaseModel, batch: Any) -> Any:
-    return model(**algorithm.data_preprocessor(batch, True), mode='loss')
+    return model._run_forward(algorithm.data_preprocessor(batch, True), mode='loss')
 
 
 def check_testing(config: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -22,12 +22,12 @@ from kd_plugins.preflight.shapes import shape_of
 from kd_plugins.preflight.trace import Tracer
 
 
-def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
+def dry_run(model: BaseModel, batch: Any, findings: Findings) -> dict[str, dict[str, Any]]:
     """Send a batch forward and backward through a model as the Runner would.
 
     Args:
         model: Of the config; as far as it could be built.
-        batch: A collated batch.
+        batch: A collated batch, a dict or a list.
         findings: Grows by what is found; what the models stumble over goes to its ``stumbles``.
 
     Returns:
@@ -45,18 +45,17 @@ def dry_run(model: BaseModel, batch: dict[str, Any], findings: Findings) -> dict
     )
     if data is None:
         return {}
-    findings.batch = shape_of(data.get('inputs'))
+    findings.batch = shape_of(_inputs_and_samples(data)[0])
     if isinstance(model, DistillAlgorithm):
         return _distill(model, data, findings)
-    losses = run_located(model, 'model', lambda: model(**data, mode='loss'), findings)
+    losses = run_located(model, 'model', lambda: model._run_forward(data, mode='loss'), findings)
     if losses is not None:
         _backward(model, losses, findings)
     return {}
 
 
-def _distill(model: DistillAlgorithm, data: dict[str, Any], findings: Findings) -> dict[str, dict[str, Any]]:
-    inputs: Any = data.get('inputs')
-    samples = data.get('data_samples')
+def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str, dict[str, Any]]:
+    inputs, samples = _inputs_and_samples(data)
     counts: Counter[str] = Counter()
     losses: dict[str, Any] = {}
     edits: dict[str, dict[str, Any]] = {}
@@ -84,6 +83,13 @@ def _distill(model: DistillAlgorithm, data: dict[str, Any], findings: Findings) 
                 _backward(model, own, findings)
         findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1, model)
     return edits
+
+
+def _inputs_and_samples(data: Any) -> tuple[Any, Any]:
+    """The two of a batch, which is a dict or, where a data set returns tuples, a list."""
+    if isinstance(data, Mapping):
+        return data.get('inputs'), data.get('data_samples')
+    return data[0], data[1] if len(data) > 1 else None
 
 
 def _compare(

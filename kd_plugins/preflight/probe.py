@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS, FUNCTIONS, TRANSFORMS
 
-from kd_plugins.preflight.shapes import shape_of
+from kd_plugins.preflight.shapes import Shape, shape_of
 
 # height and width of the made-up images; they come several times because a pipeline may draw its sizes at random
 SIZES = ((256, 256), (320, 224), (256, 256), (320, 224), (256, 256), (320, 224))
@@ -47,7 +47,7 @@ def probe_batches(config: Any) -> Iterator[Batch]:
     dataset, collate = loader.get('dataset'), loader.get('collate_fn')
     pipeline = pipeline_of(dataset)
     made_up = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
-    if len({str(shape_of(sample.get('inputs'))) for sample in made_up}) == 1:
+    if len({str(_shape_of_inputs(sample)) for sample in made_up}) == 1:
         data = _collate(made_up[:SAMPLES], collate)
         if data is not None:
             yield Batch(data, made_up=True)
@@ -94,7 +94,11 @@ def _attempt(take: Callable[[], list[Any]]) -> list[Any]:
         samples = take()
     except Exception:
         return []
-    return samples if all(isinstance(sample, dict) for sample in samples) else []
+    return samples if all(isinstance(sample, (dict, tuple, list)) for sample in samples) else []
+
+
+def _shape_of_inputs(sample: Any) -> Shape:
+    return shape_of(sample.get('inputs') if isinstance(sample, dict) else sample[0])
 
 
 def _made_up(pipeline: list[dict[str, Any]]) -> Iterator[Any]:

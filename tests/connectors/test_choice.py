@@ -152,7 +152,8 @@ def test_the_convolution_is_linear():
         ((2, 0, 768), (2, 768, 7, 7), None, '0 tokens'),
         ((2,), (2, 10), None, 'record vectors'),
         ((), (2, 10), None, 'record vectors'),
-        ((2, 3, 4, 4, 4), (2, 5, 4, 4, 4), None, 'record vectors'),
+        ((2, 3, 4, 4, 4), (2, 5, 4, 4), None, 'record vectors'),
+        ((2, 3, 4, 4, 4), (2, 5, 2, 4, 4), None, 'frames, heights or widths differ'),
     ],
 )
 def test_refusals(student, teacher, image, advice):
@@ -285,3 +286,17 @@ def test_channels_are_completed(component, arguments, missing):
 def test_completed_arguments_build():
     connector = ConvModuleConnector(**complete_channels(ConvModuleConnector, dict(kernel_size=3), 8, 4))
     assert connector(torch.rand(2, 8, 5, 5)).shape == (2, 4, 3, 3)
+
+
+def test_volumes_of_one_size():
+    own, theirs = choose_connectors((2, 3, 4, 4, 4), (2, 5, 4, 4, 4), None)
+    assert theirs == []
+    (config,) = own
+    assert config == dict(
+        type='kd_plugins.ConvModuleConnector',
+        in_channel=3,
+        out_channel=5,
+        act_cfg=None,
+        conv_cfg=dict(type='Conv3d'),
+    )
+    assert MODELS.build(config)(torch.rand(2, 3, 4, 4, 4)).shape == (2, 5, 4, 4, 4)

@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 
+from kd_plugins.compat import bridge
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.errors import UserError
 
@@ -32,8 +33,50 @@ def test_bare_names_of_ours_get_their_scope(tmp_path):
 
 
 def test_a_scope_of_the_users_own_is_left_alone(tmp_path):
-    config = load_config(write(tmp_path, "model = dict(_scope_='mmrazor', type='SingleTeacherDistill')\n"))
+    config = load_config(write(tmp_path, "model = dict(_scope_='mmdet', type='SingleTeacherDistill')\n"))
     assert config.model.type == 'SingleTeacherDistill'
+
+
+def test_what_was_read_differently_is_told_in_one_block_on_stderr(tmp_path, capsys):
+    path = write(
+        tmp_path, "model = dict(_scope_='mmrazor', type='SingleTeacherDistill', teacher=dict(type='mmcls.X'))\n"
+    )
+    assert load_config(path).model == dict(type='kd_plugins.SingleTeacherDistill', teacher=dict(type='mmpretrain.X'))
+    said = capsys.readouterr()
+    assert said.out == ''
+    assert said.err == (
+        f'{path}: read for kd_plugins and mmpretrain\n'
+        '  mmrazor.X -> kd_plugins.X: SingleTeacherDistill\n'
+        '  mmcls.X -> mmpretrain.X: X\n'
+    )
+
+
+def test_of_several_processes_the_first_one_tells(tmp_path, capsys, monkeypatch):
+    for name, value in dict(RANK='1', WORLD_SIZE='2', LOCAL_RANK='1').items():
+        monkeypatch.setenv(name, value)
+    load_config(write(tmp_path, "model = dict(type='mmrazor.SingleTeacherDistill')\n"))
+    assert capsys.readouterr().err == ''
+
+
+def test_a_native_config_is_read_in_silence(tmp_path, capsys):
+    load_config(write(tmp_path, MINIMAL))
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize(
+    ('text', 'where'),
+    [
+        ("model = dict(type='SingleTeacherDistill', teacher=dict(type='mmrazor.WideResNet'))\n", 'model.teacher.type'),
+        ("model = dict(type='X', a=[dict(_scope_='mmrazor', type='WideResNet')])\n", 'model.a.0.type'),
+        (MINIMAL + "optim_wrapper = dict(constructor='mmrazor.Theirs')\n", 'optim_wrapper.constructor'),
+    ],
+)
+def test_types_of_a_mmrazor_that_is_not_installed(tmp_path, monkeypatch, text, where):
+    monkeypatch.setattr(bridge, '_is_there', lambda name: name != 'mmrazor')
+    with pytest.raises(UserError) as error:
+        load_config(write(tmp_path, text))
+    assert error.value.faults[0].where == where
+    assert 'no mmrazor' in str(error.value)
 
 
 def test_options_change_the_config(tmp_path):

@@ -1,20 +1,25 @@
 """Two processes compute what one process computes on both their batches, and launchers are checked."""
 
+import gc
+import os
+import socket
 import time
+from datetime import timedelta
 
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.config import Config
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.registry import MODELS
+from mmengine.runner import Runner
+from processes import spawn
 from torch import nn
-from toy import algorithm_config, toy_batch
+from toy import algorithm_config, runner_config, snapshot, toy_batch
 
 from kd_plugins.engine import command_line, distributed
 from kd_plugins.engine.command_line import command
-from kd_plugins.engine.distributed import check_gpus, prepare_distributed, rank_of_speaker
+from kd_plugins.engine.distributed import check_gpus, prepare_distributed, rank_of_speaker, use_loopback
 from kd_plugins.errors import Fault, UserError
 
 PROCESSES = 2
@@ -55,13 +60,21 @@ def steps(model, algorithm, batch):
 
 
 def run_process(rank, trainable_teacher, folder):
+    use_loopback()
     torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=PROCESSES
+        'gloo',
+        init_method=f'file://{folder}/meeting',
+        rank=rank,
+        world_size=PROCESSES,
+        timeout=timedelta(seconds=60),
     )
     algorithm = build(trainable_teacher)
     model = MMDistributedDataParallel(algorithm, broadcast_buffers=False)
     half = {name: value.chunk(PROCESSES)[rank] for name, value in toy_batch(BATCH).items()}
     torch.save(steps(model, algorithm, half), f'{folder}/rank_{rank}.pth')
+    # DDP must not be the last to hold the process group: torch 2.11 ends that one under Python's lock, while a thread
+    # of gloo that it waits for may wait for the lock
+    del model
     torch.distributed.destroy_process_group()
 
 
@@ -69,7 +82,7 @@ def run_process(rank, trainable_teacher, folder):
 def results(request, tmp_path_factory):
     """The steps of one process, and those of each of two."""
     folder = tmp_path_factory.mktemp('processes')
-    torch.multiprocessing.spawn(run_process, (request.param, str(folder)), nprocs=PROCESSES)
+    spawn(run_process, (request.param, str(folder)), PROCESSES)
     algorithm = build(request.param)
     alone = steps(algorithm, algorithm, toy_batch(BATCH))
     return alone, [torch.load(folder / f'rank_{rank}.pth') for rank in range(PROCESSES)]
@@ -97,6 +110,108 @@ def test_connectors_learn_until_distillation_stops(results):
     assert names
     assert all(alone[0][1][name].abs().sum() > 0 for name in names)
     assert all(alone[1][1][name].abs().sum() == 0 for name in names)
+
+
+def train_data_free(rank, port, kind, student_iter, folder):
+    """A process of a data-free distillation, as MMRazor's configs describe one; writes its weights."""
+    addresses = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, RANK=rank, WORLD_SIZE=PROCESSES, LOCAL_RANK=rank)
+    os.environ.update({name: str(value) for name, value in addresses.items()}, LOCAL_WORLD_SIZE=str(PROCESSES))
+    config = Config(data_free_config(folder, kind, student_iter))
+    prepare_distributed(config)
+    runner = Runner.from_cfg(config)
+    before = snapshot(runner.model)
+    runner.train()
+    wrapped = [name for name, part in runner.model.module.named_children() if is_model_wrapper(part)]
+    torch.save((wrapped, before, snapshot(runner.model)), f'{folder}/rank_{rank}.pth')
+    del runner
+    gc.collect()
+    torch.distributed.destroy_process_group()
+
+
+def data_free_config(folder, kind, student_iter):
+    sides = dict(
+        student_recorders=dict(fc=dict(type='ModuleOutputs', source='fc')),
+        teacher_recorders=dict(fc=dict(type='ModuleOutputs', source='one.fc')),
+        loss_forward_mappings=dict(
+            loss_kl=dict(
+                preds_S=dict(recorder='fc', from_student=True), preds_T=dict(recorder='fc', from_student=False)
+            )
+        ),
+    )
+    agree = dict(type='KLDivergence')
+    mislead = dict(type='KLDivergence', loss_weight=-1, teacher_detach=False)
+    model = dict(
+        type=f'kd_plugins.{kind}',
+        architecture=dict(type='ToyClassifier'),
+        teachers=dict(one=dict(build_cfg=dict(type='ToyClassifier', channels=6))),
+        generator=dict(type='ZSKTGenerator', img_size=8, latent_dim=3, hidden_channels=4),
+        distiller=dict(type='ConfigurableDistiller', distill_losses=dict(loss_kl=agree), **sides),
+        generator_distiller=dict(type='ConfigurableDistiller', distill_losses=dict(loss_kl=mislead), **sides),
+    )
+    if student_iter > 1:
+        model['student_iter'] = student_iter
+    return runner_config(
+        folder,
+        model,
+        launcher='pytorch',
+        env_cfg=dict(dist_cfg=dict(timeout=60)),
+        model_wrapper_cfg=dict(
+            type='mmengine.MMSeparateDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=student_iter > 1,
+        ),
+        optim_wrapper=dict(
+            constructor='kd_plugins.SeparateOptimWrapperConstructor',
+            architecture=dict(optimizer=dict(type='SGD', lr=0.1)),
+            generator=dict(optimizer=dict(type='Adam', lr=0.01)),
+        ),
+        param_scheduler=dict(
+            architecture=[dict(type='MultiStepLR', milestones=[1])], generator=dict(type='MultiStepLR', milestones=[1])
+        ),
+        train_cfg=dict(by_epoch=False, max_iters=2, val_interval=2),
+        val_cfg=dict(type='ValLoop'),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+        custom_hooks=[dict(type='SyncBuffersHook')],
+        # each process imagines images of its own
+        randomness=dict(seed=0, diff_rank_seed=True),
+    )
+
+
+@pytest.fixture(
+    scope='module',
+    params=[('DataFreeDistillation', 1), ('DataFreeDistillation', 3), ('DAFLDataFreeDistillation', 1)],
+    ids=lambda param: f'{param[0]} {param[1]}',
+)
+def data_free(request, tmp_path_factory):
+    """The folder where two processes trained without data, and what they trained."""
+    folder = tmp_path_factory.mktemp('data_free')
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+    spawn(train_data_free, (port, *request.param, str(folder)), PROCESSES)
+    return folder, request.param
+
+
+@pytest.mark.slow
+def test_processes_without_data_train_one_student_and_one_generator(data_free):
+    folder, _ = data_free
+    (wrapped, before, after), (_, _, other) = (torch.load(folder / f'rank_{rank}.pth') for rank in range(PROCESSES))
+
+    assert wrapped == ['architecture', 'generator']
+    weights = [name for name in after if name.endswith(('weight', 'bias'))]
+    assert weights
+    assert all(torch.equal(after[name], other[name]) for name in weights)
+    for part in wrapped:
+        assert any(not torch.equal(before[name], after[name]) for name in weights if part in name)
+
+
+@pytest.mark.slow
+def test_checkpoint_of_processes_without_data_is_that_of_one(data_free):
+    folder, (kind, student_iter) = data_free
+
+    state = torch.load(folder / 'iter_2.pth', weights_only=True)['state_dict']
+
+    MODELS.build(data_free_config(folder, kind, student_iter)['model']).load_state_dict(state)
 
 
 @pytest.fixture
@@ -146,12 +261,24 @@ def test_gpus_suffice_or_there_are_none(monkeypatch, processes, gpus):
     check_gpus(processes)
 
 
-@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
-def test_without_gpus_the_processes_meet_through_gloo(environment, monkeypatch, launcher):
+@pytest.fixture
+def no_gpu(environment, monkeypatch):
+    """A machine without GPUs, with no process group yet and none after the test."""
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    for name in ('MASTER_ADDR', 'MASTER_PORT', *distributed.PROCESS_VARIABLES['pytorch']):
+    for name in (
+        *('MASTER_ADDR', 'MASTER_PORT', 'GLOO_SOCKET_IFNAME'),
+        *distributed.PROCESS_VARIABLES['pytorch'],
+        *distributed.LOCAL_SIZE_VARIABLES.values(),
+    ):
         monkeypatch.setenv(name, 'restored after the test')
         monkeypatch.delenv(name)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_without_gpus_the_processes_meet_through_gloo(no_gpu, environment, monkeypatch, launcher):
     monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
     monkeypatch.setenv('MASTER_PORT', '0')
     environment(launcher, 0, 1, 0)
@@ -160,14 +287,56 @@ def test_without_gpus_the_processes_meet_through_gloo(environment, monkeypatch, 
     )
 
     prepare_distributed(config)
-    try:
-        assert torch.distributed.get_backend() == 'gloo'
-        assert torch.distributed.get_world_size() == 1
-    finally:
-        torch.distributed.destroy_process_group()
+
+    assert torch.distributed.get_backend() == 'gloo'
+    assert torch.distributed.get_world_size() == 1
     assert config.env_cfg.dist_cfg == dict(backend='gloo', timeout=9)
     assert config.model_wrapper_cfg.device_ids is None
     assert config.model_wrapper_cfg.find_unused_parameters is True
+
+
+@pytest.fixture
+def started(no_gpu, monkeypatch):
+    """The options of the process groups that would have been started."""
+    calls = []
+    monkeypatch.setenv('MASTER_ADDR', '127.0.0.1')
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda backend, **options: calls.append(options))
+    return calls
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+@pytest.mark.parametrize(('local', 'users', 'interface'), [(2, None, 'lo'), (1, None, None), (2, 'eth7', 'eth7')])
+def test_processes_of_one_machine_meet_on_its_loopback(
+    started, environment, monkeypatch, launcher, local, users, interface
+):
+    monkeypatch.setattr(distributed.socket, 'if_nameindex', lambda: [(1, 'eth0'), (2, 'lo')])
+    monkeypatch.setenv(distributed.LOCAL_SIZE_VARIABLES[launcher], str(local))
+    if users:
+        monkeypatch.setenv('GLOO_SOCKET_IFNAME', users)
+    environment(launcher, 0, 2, 0)
+
+    prepare_distributed(Config(dict(launcher=launcher)))
+
+    assert len(started) == 1
+    assert os.environ.get('GLOO_SOCKET_IFNAME') == interface
+
+
+@pytest.mark.parametrize(('timeout', 'expected'), [(None, None), (90, timedelta(seconds=90)), (0.5, timedelta(0, 0.5))])
+def test_timeout_of_the_config_holds_without_gpus(started, environment, timeout, expected):
+    environment('pytorch', 0, 1, 0)
+
+    prepare_distributed(Config(dict(launcher='pytorch', env_cfg=dict(dist_cfg=dict(timeout=timeout)))))
+
+    assert started == [dict(timeout=expected)]
+
+
+@pytest.mark.parametrize('timeout', [0, -1, '30', float('inf')])
+def test_timeout_that_is_no_number_of_seconds(started, environment, timeout):
+    environment('pytorch', 0, 1, 0)
+
+    with pytest.raises(UserError, match=r'env_cfg\.dist_cfg\.timeout: expected a finite number above 0'):
+        prepare_distributed(Config(dict(launcher='pytorch', env_cfg=dict(dist_cfg=dict(timeout=timeout)))))
+    assert not started
 
 
 def test_slurm_without_scontrol(environment, monkeypatch):

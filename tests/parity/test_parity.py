@@ -1,4 +1,4 @@
-"""Every component gives mmrazor's numbers, on the same weights and inputs; tools/parity.py shows the same as a table."""
+"""Every component gives mmrazor's numbers on the same weights and inputs; tools/parity.py shows them as a table."""
 
 import pytest
 

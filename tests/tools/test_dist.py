@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from processes import run
 
 from kd_plugins.build import build_model
 from kd_plugins.engine import distributed
@@ -78,6 +78,7 @@ def write_config(folder, *hooks, teacher='teacher.pth'):
         f'_base_ = [{str(CONFIG)!r}]\n'
         f'model = dict(teacher_ckpt={teacher!r})\n'
         "custom_imports = dict(imports=['probe_hooks'])\n"
+        'env_cfg = dict(dist_cfg=dict(timeout=120))\n'
         f'custom_hooks = {list(hooks)!r}\n'
         'train_cfg = dict(max_iters=4, val_interval=4)\n'
         'default_hooks = dict(logger=dict(interval=1))\n'
@@ -88,14 +89,8 @@ def write_config(folder, *hooks, teacher='teacher.pth'):
 def run_script(folder, script, *arguments, **variables):
     environment = {name: value for name, value in os.environ.items() if name not in LAUNCH_VARIABLES}
     environment |= {'PYTHONPATH': str(folder), 'OMP_NUM_THREADS': '1', **variables}
-    return subprocess.run(
-        ['bash', str(REPOSITORY / 'tools' / script), *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = ['bash', str(REPOSITORY / 'tools' / script), *map(str, arguments)]
+    return run(command, cwd=folder, env=environment)
 
 
 @pytest.mark.slow

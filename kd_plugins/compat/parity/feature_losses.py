@@ -45,7 +45,7 @@ def _pyramids(dtype: torch.dtype) -> tuple[Any, ...]:
 def _signs(dtype: torch.dtype) -> tuple[Any, ...]:
     """Zeros and the margin itself among the features."""
     values = torch.tensor([-2.0, -1, -0.5, 0, 0.5, 1, 2], dtype=dtype)
-    return tuple(torch.cartesian_prod(values, values).T.contiguous())
+    return torch.meshgrid(values, values, indexing='ij')  # (7, 7) both
 
 
 def _dead_channel(dtype: torch.dtype) -> tuple[Any, ...]:
@@ -113,7 +113,8 @@ def _direction(row: torch.Tensor) -> torch.Tensor:
 
 def _relative_distances(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Slow loop of DistanceWiseRKD without normalisation: one pair at a time."""
-    count, relations = len(student), []
+    count = len(student)
+    relations = []
     for points in (student, teacher):
         lengths = [
             (points[i] - points[j]).square().sum().sqrt() if (points[i] != points[j]).any() else points.sum() * 0
@@ -121,7 +122,7 @@ def _relative_distances(student: torch.Tensor, teacher: torch.Tensor) -> torch.T
         ]
         mean = torch.stack(lengths).sum() / max(1, count**2 - count)
         relations.append(torch.stack(lengths) / (mean if mean > 0 else 1))
-    return F.smooth_l1_loss(*relations)
+    return F.smooth_l1_loss(relations[0], relations[1])
 
 
 def _angles(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -135,7 +136,7 @@ def _angles(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         )
         for points in (student, teacher)
     ]
-    return F.smooth_l1_loss(*relations)
+    return F.smooth_l1_loss(relations[0], relations[1])
 
 
 def _l1() -> Iterator[Case]:
@@ -171,6 +172,7 @@ def _attention() -> Iterator[Case]:
     for shape, weight in product((*MAPS, VIDEO), (1, 1000)):
         yield Case('ATLoss', pair(shape), dict(loss_weight=weight), label=str(shape))
     yield Case('ATLoss', unlike_pair((2, 4, 3, 3), (2, 6, 3, 3)), label='other channels')
+    yield Case('ATLoss', _dead_sample, label='map of zeros')
 
 
 def _factor_transfer() -> Iterator[Case]:

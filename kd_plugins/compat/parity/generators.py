@@ -10,7 +10,7 @@ from torch import nn
 
 from kd_plugins.compat.parity.case import Case, MakeInputs
 
-SIZES = (
+SIZES: tuple[dict[str, Any], ...] = (
     dict(img_size=8, latent_dim=5, hidden_channels=4),
     dict(img_size=32, latent_dim=16, hidden_channels=7),
     dict(img_size=18, latent_dim=1, hidden_channels=2, scale_factor=3, leaky_slope=0.01),
@@ -37,19 +37,20 @@ def wear(generator: nn.Module) -> None:
                 nn.init.normal_(module.bias)
 
 
+KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ('DAFLGenerator', {}),
+    ('DAFLGenerator', {'bn_eps': 1e-3}),
+    ('ZSKTGenerator', {}),
+)
+
 GENERATOR_CASES = [
     Case(
         component,
-        noise(batch_size, options['latent_dim']),  # type: ignore[arg-type]
+        noise(batch_size, options['latent_dim']),
         {**options, **more},
         label=f'batch of {batch_size}, {"train" if training else "eval"}',
         training=training,
         prepare=wear,
     )
-    for (component, more), options, batch_size, training in product(
-        (('DAFLGenerator', {}), ('DAFLGenerator', {'bn_eps': 1e-3}), ('ZSKTGenerator', {})),
-        SIZES,
-        (1, 6),
-        (True, False),
-    )
+    for (component, more), options, batch_size, training in product(KINDS, SIZES, (1, 6), (True, False))
 ]

@@ -63,6 +63,8 @@ def run(*args, **options):
     made.resume, made.load_from = 'resume' in options, options.get('resume')
     runner = without_dropout(Runner.from_cfg(made))
     runner.train()
+    # a fixture of the module would leave it to the tests that come after
+    DefaultScope._instance_dict.clear()
     return runner
 
 

@@ -1,0 +1,109 @@
+"""Lets the mmrazor package import on today's torch: a stand-in for the one module of it that cannot.
+
+Asked for anything of mmrazor, Python imports ``mmrazor.structures.quantization.backend_config``, the tables of
+quantisation backends, and that module refuses every torch since 2.0. Distillation needs nothing of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+from kd_plugins.errors import Fault, UserError, describe_error
+
+BROKEN = 'mmrazor.structures.quantization.backend_config'
+COVERED = (
+    f"{BROKEN} refuses this torch: an empty table of backends stands for it. mmrazor's quantisation does not work; "
+    'everything else of it does.'
+)
+# mmrazor imports them and does not declare them
+UNDECLARED = ('joblib', 'scipy')
+INSTALL = "pip install 'kd_plugins[parity]'"
+
+
+class BackendConfigLoader(Loader):
+    """Runs the module as it is, and leaves an empty table of backends where that fails.
+
+    Args:
+        real: Loads the file of mmrazor.
+    """
+
+    def __init__(self, real: Loader) -> None:
+        self.real = real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Leave it to Python."""
+        return self.real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the real module, or fill in for it."""
+        before = set(sys.modules)
+        try:
+            self.real.exec_module(module)
+        except (ImportError, AttributeError):
+            # its submodules that did import would look as if it had
+            for name in set(sys.modules) - before:
+                if name.startswith(f'{BROKEN}.'):
+                    del sys.modules[name]
+            module.BackendConfigs = {}  # type: ignore[attr-defined]
+            module.__all__ = ['BackendConfigs']  # type: ignore[attr-defined]
+            # not to stdout, where tools print what others read; of several processes the first one says it
+            if os.environ.get('RANK', '0') == '0':
+                print(COVERED, file=sys.stderr)
+
+
+class BackendConfigFinder(MetaPathFinder):
+    """Answers for the one broken module, where mmrazor is installed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return a spec for the broken module, and None for every other."""
+        if fullname != BROKEN:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = BackendConfigLoader(spec.loader)
+        return spec
+
+
+def install() -> None:
+    """Make mmrazor importable from now on; installing twice does nothing."""
+    if not any(isinstance(finder, BackendConfigFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, BackendConfigFinder())
+
+
+def require_mmrazor(where: str) -> None:
+    """Make sure that mmrazor can be imported.
+
+    Args:
+        where: Who asks for it, for the message.
+
+    Raises:
+        UserError: It or what it needs is not installed, or not in versions that go together.
+    """
+    missing = [name for name in ('mmrazor', *UNDECLARED) if not _is_there(name)]
+    if missing:
+        got = f'none of {", ".join(missing)}' if len(missing) > 1 else f'no {missing[0]}'
+        raise UserError(Fault(where, 'the package mmrazor and what it imports', got, INSTALL))
+    try:
+        importlib.import_module('mmrazor')
+        importlib.import_module('mmrazor.models')
+    except Exception as error:
+        # it checks the versions of mmcv and mmengine with assert, and imports much of torch
+        got = f'one that cannot be imported ({describe_error(error, 200)})'
+        advice = f'{INSTALL}, which takes the versions that go together (mmcv 2.1.0, mmrazor 1.0.0)'
+        raise UserError(Fault(where, 'a package mmrazor that imports', got, advice)) from error
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return name in sys.modules or importlib.util.find_spec(name) is not None
+    except ValueError:
+        return False

@@ -1,0 +1,80 @@
+"""The generator of zero-shot knowledge transfer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+from kd_plugins.models.generators.latent import first_size, latent_batch
+from kd_plugins.registry import MODELS
+
+
+@MODELS.register_module()
+class ZSKTGenerator(BaseModule):
+    """Turns noise into images: a linear layer, and convolutions at growing sizes, to a BatchNorm that is learned.
+
+    Paper: Zero-shot Knowledge Transfer via Adversarial Belief Matching, https://arxiv.org/abs/1905.09768
+
+    Args:
+        img_size: Height and width of the images, in pixels; a multiple of ``scale_factor ** 2``.
+        latent_dim: Numbers of noise for each image.
+        hidden_channels: Channels of the feature maps; the last one has half of them.
+        scale_factor: Scale of each of both steps up, to the nearest pixel.
+        leaky_slope: Slope of the LeakyReLUs below zero.
+        init_cfg: Initialisation of mmengine.
+
+    Raises:
+        UserError: A size is no whole number, too small, or not reached by the steps.
+
+    Example:
+        >>> generator = ZSKTGenerator(img_size=32, latent_dim=100, hidden_channels=16)
+        >>> generator(batch_size=4).shape
+        torch.Size([4, 3, 32, 32])
+    """
+
+    def __init__(
+        self,
+        img_size: int,
+        latent_dim: int,
+        hidden_channels: int,
+        scale_factor: int = 2,
+        leaky_slope: float = 0.2,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.latent_dim = latent_dim
+        size = first_size(img_size, latent_dim, hidden_channels, scale_factor)
+        half = hidden_channels // 2
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, hidden_channels * size**2),
+            nn.Unflatten(1, (hidden_channels, size, size)),  # (N, D) -> (N, C, h, w)
+            nn.BatchNorm2d(hidden_channels),
+            nn.Upsample(scale_factor=scale_factor),
+            nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1),
+            nn.BatchNorm2d(hidden_channels),
+            nn.LeakyReLU(leaky_slope, inplace=True),
+            nn.Upsample(scale_factor=scale_factor),
+            nn.Conv2d(hidden_channels, half, 3, padding=1),
+            nn.BatchNorm2d(half),
+            nn.LeakyReLU(leaky_slope, inplace=True),
+            nn.Conv2d(half, 3, 3, padding=1),
+            nn.BatchNorm2d(3),
+        )
+
+    def forward(self, data: torch.Tensor | None = None, batch_size: int = 1) -> torch.Tensor:
+        """Make images.
+
+        Args:
+            data: Noise, (N, latent_dim); drawn from a standard normal distribution where it is None.
+            batch_size: N, for drawn noise.
+
+        Returns:
+            (N, 3, img_size, img_size)
+
+        Raises:
+            UserError: ``data`` has another shape, or ``batch_size`` is no whole number above 0.
+        """
+        return self.layers(latent_batch(data, batch_size, self.latent_dim, next(self.parameters())))
