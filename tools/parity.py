@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -34,8 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, help='write the table there, as Markdown')
     arguments = parser.parse_args(argv)
     rows: list[Row] = []
-    # torch and mmrazor announce changes of their own
+    # torch and mmrazor announce changes of their own, and mmengine each initialisation
     warnings.simplefilter('ignore')
+    logging.disable(logging.WARNING)
     with Console(stderr=True).status('measuring') as status:
         for row in measure_all(CASES):
             status.update(f'measured {row.component}')

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
+from kd_plugins.algorithms.distill_algorithm import forbid_inplace
 from kd_plugins.compat.parity.case import Difference, worst
 
 BATCH = 4
@@ -74,13 +75,13 @@ SINGLE = distiller(
 NECK = distiller(
     'ConfigurableDistiller',
     {
-        'loss_gap': (
-            dict(type='DistanceWiseRKD', with_l2_norm=True),
-            dict(preds_S=record('gap', True), preds_T=record('gap', False)),
+        'loss_s4': (
+            dict(type='ATLoss', loss_weight=100),
+            dict(s_feature=record('s4', True, record_idx=1), t_feature=record('s4', False, record_idx=1)),
         )
     },
-    student_recorders=recorders(gap='neck.gap'),
-    teacher_recorders=recorders(gap='neck.gap'),
+    student_recorders=recorders(s4='backbone.layer4.1.relu'),
+    teacher_recorders=recorders(s4='backbone.layer4.1.relu'),
 )
 SELF = distiller(
     'BYOTDistiller',
@@ -186,6 +187,8 @@ class AlgorithmCase:
 def _build(package: str, case: AlgorithmCase, dtype: torch.dtype) -> Any:
     config = dict(type=f'{package}.{case.component}', architecture=classifier(8), **copy.deepcopy(dict(case.options)))
     algorithm = MODELS.build(config).to(dtype)
+    # mmrazor wants it, and since torch keeps the children of a module in a plain dict, does not find them
+    forbid_inplace(algorithm)
     if package == 'mmrazor' and case.step:
         # mmrazor asks its generator for the wrapper of several processes
         algorithm.generator.__dict__['module'] = algorithm.generator

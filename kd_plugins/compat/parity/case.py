@@ -58,6 +58,7 @@ class Case:
         differs: Whether our numbers are others than mmrazor's on purpose.
         training: Whether both modules are in training mode.
         prepare: Called with each module once it is built.
+        constant: Positions of inputs that take no gradient, as a frozen teacher's.
     """
 
     component: str
@@ -69,6 +70,7 @@ class Case:
     differs: bool = False
     training: bool = True
     prepare: Callable[[nn.Module], None] | None = None
+    constant: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         options = ', '.join(f'{name}={value}' for name, value in self.options.items())
@@ -92,7 +94,7 @@ class Case:
         theirs = self.oracle if self.oracle else _build(f'mmrazor.{self.component}', self, dtype)
         if isinstance(theirs, nn.Module):
             ours.load_state_dict(theirs.state_dict())
-        results = [_run(module, inputs) for module in (ours, theirs)]
+        results = [_run(module, inputs, self.constant) for module in (ours, theirs)]
         values, gradients = zip(*results, strict=True)
         if self.oracle:
             # a function of the inputs knows no weights
@@ -107,11 +109,16 @@ def _build(kind: str, case: Case, dtype: torch.dtype) -> nn.Module:
     return module.to(dtype)
 
 
-def _run(module: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[dict[str, torch.Tensor], Any]:
+def _run(
+    module: Callable[..., Any], inputs: tuple[Any, ...], constant: tuple[int, ...]
+) -> tuple[dict[str, torch.Tensor], Any]:
     """Values and gradients by name; the gradient is that of a fixed random sum of the values."""
     torch.manual_seed(1)
     leaves: dict[str, torch.Tensor] = {}
-    outputs = _tensors(module(*(_copy(value, str(index), leaves) for index, value in enumerate(inputs))))
+    arguments = [_copy(value, str(index), leaves) for index, value in enumerate(inputs)]
+    for index in constant:
+        arguments[index] = leaves.pop(str(index)).detach()
+    outputs = _tensors(module(*arguments))
     torch.manual_seed(2)
     total = sum((value * torch.randn(value.shape, dtype=value.dtype)).sum() for value in outputs.values())
     if isinstance(total, torch.Tensor) and total.requires_grad:
