@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from kd_plugins.arguments import require_choice
+from kd_plugins.arguments import require_choice, require_rank
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
@@ -72,6 +72,9 @@ class L1Loss(nn.Module):
             UserError: The shapes differ.
         """
         check_same_shape(s_feature=s_feature, t_feature=t_feature)
+        if self.reduction == 'batchmean':
+            expected, advice = 'a feature that starts with N', "use reduction='mean' for single numbers"
+            require_rank('s_feature', s_feature, range(1, 9), expected, advice)
         if s_feature.numel() == 0:
             return (s_feature.sum() + t_feature.sum()) * 0
 

@@ -22,9 +22,6 @@ def check_same_shape(**tensors: torch.Tensor) -> None:
             raise UserError(
                 Fault(name, 'a tensor', f'a {type(tensor).__name__}', 'choose an element of it with data_idx')
             )
-        if tensor.dim() == 0:
-            advice = 'record a feature map, tokens or logits'
-            raise UserError(Fault(name, 'a tensor that starts with the batch size', 'a single number', advice))
     if student.shape == teacher.shape:
         return
     raise UserError(

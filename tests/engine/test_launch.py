@@ -40,13 +40,14 @@ def test_no_hook_is_added_twice(hook):
     completed._cfg_dict.custom_hooks = [ProgressHook() if hook == 'object' else hook]
     launch._add_hooks(completed)
     added = [hook['type'] for hook in completed.custom_hooks[1:]]
-    assert added == ['kd_plugins.LogHistoryHook']
+    assert added == ['kd_plugins.LogHistoryHook', 'kd_plugins.MMRazorCheckpointHook']
 
 
 def test_buffers_are_the_same_on_all_processes():
     completed = config(launcher='pytorch', custom_hooks=[dict(type=LogHistoryHook)])
     launch._add_hooks(completed)
-    assert [hook['type'] for hook in completed.custom_hooks[1:]] == ['kd_plugins.ProgressHook', 'SyncBuffersHook']
+    added = [hook['type'].rpartition('.')[2] for hook in completed.custom_hooks[1:]]
+    assert added == ['ProgressHook', 'MMRazorCheckpointHook', 'SyncBuffersHook']
 
 
 @pytest.mark.parametrize(('scope', 'collates'), [('mmpretrain', True), ('mmdet', False)])
