@@ -1,19 +1,44 @@
 """Every shipped config builds and trains a step, and says at its top what it is for."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmengine.utils import get_installed_path
 
+from kd_plugins.build import find_component
+from kd_plugins.distiller.reading import read_config
 from kd_plugins.engine.config import load_config
 from kd_plugins.preflight import build_from_config
 from kd_plugins.preflight.parts import part_faults
-from kd_plugins.preflight.probe import probe_batch
+from kd_plugins.preflight.probe import probe_batch, probe_batches
 from kd_plugins.preflight.types import type_faults
+from kd_plugins.registry import MODELS, TASK_UTILS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 RUNNABLE = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+# gigabytes of weights, or seconds of building them
+SLOW = ('deit',)
+
+
+def marked(path):
+    """The path, slow where its models are large."""
+    return pytest.param(path, marks=pytest.mark.slow if path.parent.name in SLOW else ())
+
+
+def leave_out_checkpoints(model):
+    """Let no part of a model's config ask for weights that are not here."""
+    for key, value in model.items():
+        if key in ('teacher_ckpt', 'ckpt_path'):
+            model[key] = None
+        elif key == 'pretrained':
+            model[key] = False
+        elif key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained':
+            model[key] = None
+        elif isinstance(value, dict):
+            leave_out_checkpoints(value)
 
 
 def test_none_is_missing():
@@ -28,30 +53,30 @@ def test_none_is_missing():
     }
 
 
-@pytest.mark.parametrize('path', RUNNABLE, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', [marked(path) for path in RUNNABLE], ids=lambda path: path.stem)
 def test_builds_and_trains_a_step(path):
     config = load_config(path)
     assert [fault for part in ('train', 'val', 'test') for fault in part_faults(config, part)] == []
     assert type_faults(config, config.default_scope) == []
-    if 'teacher' in config.model:
-        config.model.teacher_ckpt = None
-        config.model.teacher.pretrained = False
-        if 'cfg_path' not in config.model.teacher:
-            del config.model.teacher.pretrained
+    leave_out_checkpoints(config.model)
     with DefaultScope.overwrite_default_scope(config.default_scope):
         model = build_from_config(config).train()
-        batch = probe_batch(config)
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-    before = [parameter.detach().clone() for parameter in model.parameters()]
+        # the digits are at hand, and smaller than what the preflight makes up
+        batches = [batch.data for batch in probe_batches(config)] if 'digits' in path.stem else [probe_batch(config)]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=0.01)
+    before = [parameter.detach().clone() for parameter in trained]
 
-    loss, log = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    loss, log = model.parse_losses(model(**model.data_preprocessor(batches[-1], True), mode='loss'))
     loss.backward()
     optimiser.step()
 
     assert torch.isfinite(loss)
     assert all(torch.isfinite(value).all() for value in log.values())
-    moved = [not torch.equal(new, old) for new, old in zip(model.parameters(), before, strict=True)]
-    assert sum(moved) > 0.9 * len(moved)
+    assert sum(parameter.grad is not None for parameter in trained) > 0.9 * len(trained) > 0
+    # a non-local block of FBKD begins as identity: most of it gets a gradient of zero at first
+    moved = [not torch.equal(new, old) for new, old in zip(trained, before, strict=True)]
+    assert sum(moved) > 0.5 * len(moved)
 
 
 @pytest.mark.parametrize('path', RUNNABLE, ids=lambda path: path.stem)
@@ -60,3 +85,84 @@ def test_says_what_it_is_for(path):
     header = '\n'.join(lines[: next(index for index, line in enumerate(lines) if not line.startswith('#'))])
     for part in ('Needs:', 'Launch:', 'Result:', path.relative_to(CONFIGS.parent).as_posix()):
         assert part in header
+
+
+MMRAZOR = Path(get_installed_path('mmrazor')) / '.mim' / 'configs' / 'distill' / 'mmcls'
+# mmrazor's data set of CRD is no training of its own
+THEIRS = sorted(path for path in MMRAZOR.rglob('*.py') if path.parent.name != 'datasets')
+
+
+def test_each_of_mmrazors_is_here_under_its_name():
+    assert len(THEIRS) == 19
+    assert [path.name for path in THEIRS if not (CONFIGS / path.parent.name / path.name).is_file()] == []
+
+
+@pytest.mark.parametrize('path', THEIRS, ids=lambda path: path.stem)
+def test_says_the_same_as_mmrazors(path):
+    """Algorithm, losses with their weights, sources and calls, connectors: what differs is written here."""
+    theirs, ours = load_config(path).model, load_config(CONFIGS / path.parent.name / path.name).model
+    assert ours.type == theirs.type
+    for key in ('student_iter', 'student_train_first', 'student_trainable', 'calculate_student_loss'):
+        assert ours.get(key) == theirs.get(key) or (key, theirs.get(key)) in DEFAULTS, key
+    assert Path(ours.get('teacher_ckpt') or '').name.endswith(Path(theirs.get('teacher_ckpt') or '').name)
+    for key in ('distiller', 'generator_distiller') if path.stem not in ELSEWISE else ():
+        assert said(ours.get(key)) == said(theirs.get(key))
+
+
+ELSEWISE = {
+    'byot_resnet18_8xb16_cifar100': "a stage's output, where MMRazor takes the first call of its ReLU",
+    'crd_neck_r50_r18_8xb16_cifar10': 'the weight 0.8 of its file, which MMRazor ignores',
+    'fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k': 'a stage by its own name, not by the last call of its ReLU',
+}
+CHANNELS = ('in_channel', 'out_channel', 'dim_in', 'dim_out')
+DEFAULTS = [('student_trainable', True), ('calculate_student_loss', True)]
+
+
+def said(distiller):
+    """What a distiller compares: by loss its config, and by argument what is recorded and sent through what."""
+    if distiller is None:
+        return None
+    config = {key: value for key, value in distiller.items() if key != 'type'}
+    spec, faults = read_config(
+        *(
+            config.get(key)
+            for key in (
+                'student_recorders',
+                'teacher_recorders',
+                'connectors',
+                'distill_losses',
+                'loss_forward_mappings',
+                'distill_deliveries',
+            )
+        )
+    )
+    assert not faults
+    recorders = {True: spec.student_recorders, False: spec.teacher_recorders}
+    return {
+        mapping.name: (
+            in_full(spec.losses[mapping.name].config),
+            {
+                argument: (
+                    in_full(recorders[record.from_student][record.recorder].config, TASK_UTILS),
+                    record.record_idx or 0,
+                    record.data_idx,
+                    in_full(spec.connectors[record.connector].config) if record.connector else None,
+                    record.connector_idx,
+                )
+                for argument, record in mapping.arguments.items()
+            },
+        )
+        for mapping in spec.mappings
+    }
+
+
+def in_full(config, registry=MODELS):
+    """A component's class, and all its arguments but channels, which our configs may leave to the preflight."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        component = find_component(registry, config, '')
+    parameters = inspect.signature(component).parameters.values()
+    defaults = {
+        parameter.name: parameter.default for parameter in parameters if parameter.default is not inspect._empty
+    }
+    arguments = {key: value for key, value in {**defaults, **config}.items() if key not in ('type', *CHANNELS)}
+    return component, arguments

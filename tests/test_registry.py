@@ -9,7 +9,7 @@ from kd_plugins import registry
 
 # what MMRazor's distillation configs name
 MMRAZORS = {
-    'MODELS': '''
+    'MODELS': """
         SingleTeacherDistill SelfDistill FpnTeacherDistill OverhaulFeatureDistillation DataFreeDistillation
         DAFLDataFreeDistillation ConfigurableDistiller BYOTDistiller OFDDistiller DAFLGenerator ZSKTGenerator
         ConvModuleConnector TorchFunctionalConnector TorchNNConnector NormConnector Paraphraser Translator
@@ -17,11 +17,11 @@ MMRAZORS = {
         KLDivergence KDSoftCELoss CrossEntropyLoss L1Loss L2Loss ABLoss ATLoss ActivationLoss OnehotLikeLoss
         InformationEntropyLoss ChannelWiseDivergence CRDLoss DISTLoss DKDLoss FTLoss FBKDLoss MGDLoss OFDLoss PKDLoss
         DistanceWiseRKD AngleWiseRKD WSLD
-    ''',
-    'TASK_UTILS': '''
+    """,
+    'TASK_UTILS': """
         ModuleOutputsRecorder ModuleInputsRecorder FunctionOutputsRecorder FunctionInputsRecorder MethodOutputsRecorder
         MethodInputsRecorder ParameterRecorder FunctionOutputsDelivery MethodOutputsDelivery
-    ''',
+    """,
     'DATASETS': 'CRDDataset',
     'TRANSFORMS': 'PackCRDClsInputs',
     'HOOKS': 'StopDistillHook',
@@ -30,10 +30,10 @@ MMRAZORS = {
 }
 OURS = {
     'MODELS': 'LinearConnector MapToTokensConnector ResizeConnector TokensToMapConnector MultiTeacherDistill',
-    'TASK_UTILS': '''
+    'TASK_UTILS': """
         ModuleOutputs ModuleInputs FunctionOutputs FunctionInputs MethodOutputs MethodInputs Parameter
         ModuleOutputGrads ModuleOutputGradsRecorder AveragedLogits
-    ''',
+    """,
 }
 
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torchvision.models.regnet import BlockParams, RegNet
 
+from kd_plugins.compat.timm_names import REGNETS_OF_TIMM
 from kd_plugins.errors import UserError
-from kd_plugins.models import REGNETS_OF_TIMM, RegNetY
+from kd_plugins.models import RegNetY
 
 SMALL = dict(depths=(1, 2), widths=(16, 32), group_width=8)
 

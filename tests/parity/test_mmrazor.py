@@ -13,8 +13,9 @@ from mmengine.registry import DefaultScope
 from torch.nn.modules.batchnorm import _BatchNorm
 
 pytest.importorskip('mmrazor', reason='pip install kd_plugins[parity]')
-import kd_plugins.compat.mmrazor  # noqa: F401
 from mmrazor.registry import MODELS as MMRAZOR_MODELS
+
+import kd_plugins.compat.mmrazor  # noqa: F401
 
 FLAGSHIP = Path(__file__).parents[2] / 'configs/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'
 MMRAZORS_FLAGSHIP = 'configs/distill/mmcls/fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py'

@@ -169,11 +169,11 @@ def _decoupled() -> Iterator[Case]:
         ROWS, (1, 4), ((1, 1), (0.5, 8)), ('batchmean', 'sum'), (1, 3)
     ):
         weights = dict(alpha=alpha, beta=beta, loss_weight=weight)
-        options = dict(tau=tau, reduction=reduction, **weights)
+        options: dict[str, Any] = dict(tau=tau, reduction=reduction, **weights)
         # mmrazor's gradient of the teacher is NaN, for the masked class
         yield Case('DKDLoss', labelled_pair(shape), options, label=str(shape), constant=(1,))
     for reduction, (alpha, beta) in product(('mean', 'none'), ((1, 1), (0.5, 8))):
-        options: dict[str, Any] = dict(tau=4, alpha=alpha, beta=beta, reduction=reduction)
+        options = dict(tau=4, alpha=alpha, beta=beta, reduction=reduction)
         yield Case('DKDLoss', labelled_pair((3, 5)), options, oracle=partial(_decoupled_rows, **options), why=SUMS)
     yield Case('DKDLoss', labelled_pair((3, 5)), dict(reduction='mean'), why=SUMS, differs=True)
     # not measured against mmrazor as well: a distance to NaN is no number
