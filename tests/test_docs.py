@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_registry import MMRAZORS
 from torch import nn
 
+from kd_plugins.compat.catalogue import MMCLS_CONFIGS
 from kd_plugins.registry import MODELS, TASK_UTILS
 from tools import check_config
 
@@ -73,3 +75,9 @@ def test_the_config_of_the_readme_is_good(tmp_path, capsys):
     path.write_text(config)
     assert check_config.main([str(path)]) == 0
     assert 'ConvModule 512 to 2048' in capsys.readouterr().out
+
+
+def test_the_page_for_mmrazors_users_has_every_config_and_name():
+    text = (REPOSITORY / 'docs' / 'from_mmrazor.md').read_text()
+    names = [name for listed in MMRAZORS.values() for name in listed.split()]
+    assert [name for name in (*MMCLS_CONFIGS, *names) if f'`{name}`' not in text] == []
