@@ -9,8 +9,10 @@ import pytest
 import torch
 from test_registry import MMRAZORS
 from torch import nn
+from toy import toy_batch
 
 from kd_plugins.compat.catalogue import MMCLS_CONFIGS
+from kd_plugins.losses import KLDivergence
 from kd_plugins.registry import MODELS, TASK_UTILS
 from tools import check_config
 
@@ -36,7 +38,7 @@ def test_examples_of_the_docstrings(module):
 
 def test_components_of_the_guide():
     blocks = [block for block in re.findall(r'```python\n(.*?)```', EXTENDING, re.S) if 'class ' in block]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict = {}
     try:
         for block in blocks:
@@ -58,9 +60,19 @@ def test_components_of_the_guide():
         with recorder:
             output = model(torch.rand(2, 3, 4, 4))
         assert torch.equal(recorder.pop()[0], output.mean(dim=(2, 3)))
+
+        parts = dict(distill_losses=dict(loss_kl=dict(type='KLDivergence', student='fc', teacher='fc')))
+        algorithm = names['MirrorDistill'](
+            architecture=dict(type='ToyClassifier'), distiller=dict(type='ConfigurableDistiller', **parts)
+        )
+        losses = algorithm.eval()(**toy_batch(), mode='loss')
+        images = toy_batch()['inputs']
+        expected = KLDivergence()(algorithm.student(images), algorithm.student(images.flip(-1)))
+        torch.testing.assert_close(losses['distill.loss_kl'], expected)
     finally:
-        for registry, name in ((MODELS, 'CosineLoss'), (MODELS, 'PoolConnector'), (TASK_UTILS, 'ModuleOutputMeans')):
-            registry.module_dict.pop(name, None)
+        for name in ('CosineLoss', 'PoolConnector', 'MirrorDistill'):
+            MODELS.module_dict.pop(name, None)
+        TASK_UTILS.module_dict.pop('ModuleOutputMeans', None)
 
 
 def test_files_that_the_readme_links_exist():

@@ -11,7 +11,7 @@ PACKAGE = Path(kd_plugins.__file__).parent
 # from the bottom; rooms of one row know nothing of each other
 ROWS = [
     ('errors', 'version'),
-    ('arguments', 'registry'),
+    ('arguments', 'config_text', 'registry'),
     ('checkpoint',),
     ('build',),
     ('losses',),

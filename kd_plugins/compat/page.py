@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from mmengine.runner import Runner
 
 from kd_plugins.compat.names import MMPRETRAIN, MMRAZOR
 from kd_plugins.compat.reading import mmcls_as_mmpretrain, rename_config
+from kd_plugins.config_text import assign, comment
 
-WIDTH = 120
 DELETE = '_delete_'
 # what the Runner and the tools look up; other names of a config are there for the config itself
 RUN_KEYS = (
@@ -48,9 +47,9 @@ def write_page(config: Config, source: str | Path, notes: Sequence[str], out: st
     parts = ['\n'.join(header)]
     for key, value in run_part(config).items():
         if key not in inherited:
-            parts.append(assign(key, value))
+            parts.append(assign(key, type_first(value)))
         elif inherited[key] != value:
-            parts.append(assign(key, _difference(inherited[key], value)))
+            parts.append(assign(key, type_first(_difference(inherited[key], value))))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -84,30 +83,10 @@ def package_bases(path: str | Path) -> list[str]:
     return found
 
 
-def assign(name: str, value: Any) -> str:
-    """``name = value``, over several lines where it is long."""
-    return f'{name} = {_render(value, 0, len(name) + 3)}'
-
-
 def _header(source: str | Path, notes: Sequence[str], out: str | Path) -> str:
-    lines = [
-        f'Made from {Path(source).name} of MMRazor by tools/translate_config.py, which read it with these changes:',
-        *(f'  {note}' for note in notes),
-        f'Launch: python tools/train.py {Path(out).as_posix()}',
-        'Result: not measured',
-    ]
-    return '\n'.join(
-        wrapped
-        for line in lines
-        for wrapped in textwrap.wrap(
-            line.strip(),
-            WIDTH,
-            initial_indent='#   ' if line.startswith(' ') else '# ',
-            subsequent_indent='#     ' if line.startswith(' ') else '# ',
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    )
+    made = f'Made from {Path(source).name} of MMRazor by tools/translate_config.py, which read it with these changes:'
+    lines = [made, *(f'  {note}' for note in notes)]
+    return comment('\n'.join([*lines, f'Launch: python tools/train.py {Path(out).as_posix()}', 'Result: not measured']))
 
 
 def _difference(base: Any, target: Any) -> Any:
@@ -123,47 +102,9 @@ def _difference(base: Any, target: Any) -> Any:
     }
 
 
-def _render(value: Any, indent: int, before: int) -> str:
-    """A value as Python; ``indent`` is that of its line, ``before`` the width of what stands before it there."""
-    flat = _flat(value)
-    # one more for the comma
-    if not isinstance(value, (dict, list, tuple)) or not value or indent + before + len(flat) + 1 <= WIDTH:
-        return flat
-    inner = ' ' * (indent + 4)
+def type_first(value: Any) -> Any:
+    """A part of a config with its keys as they were written, but what each dict is first."""
     if isinstance(value, dict):
-        named = _is_named(value)
-        opening, closing = ('dict(', ')') if named else ('{', '}')
-        entries = [_key(key, named) for key in _ordered(value)]
-        lines = [
-            f'{inner}{entry}{_render(value[key], indent + 4, len(entry))},'
-            for entry, key in zip(entries, _ordered(value), strict=True)
-        ]
-    else:
-        opening, closing = ('[', ']') if isinstance(value, list) else ('(', ')')
-        lines = [f'{inner}{_render(child, indent + 4, 0)},' for child in value]
-    return '\n'.join([opening, *lines, ' ' * indent + closing])
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        named = _is_named(value)
-        inner = ', '.join(f'{_key(key, named)}{_flat(value[key])}' for key in _ordered(value))
-        return f'dict({inner})' if named else f'{{{inner}}}'
-    if isinstance(value, list):
-        return f'[{", ".join(map(_flat, value))}]'
-    if isinstance(value, tuple):
-        return f'({", ".join(map(_flat, value))}{"," if len(value) == 1 else ""})'
-    return repr(value)
-
-
-def _is_named(value: Mapping[Any, Any]) -> bool:
-    return all(isinstance(key, str) and key.isidentifier() for key in value)
-
-
-def _key(key: Any, named: bool) -> str:
-    return f'{key}=' if named else f'{key!r}: '
-
-
-def _ordered(value: Mapping[Any, Any]) -> list[Any]:
-    """Keys as they were written, what the dict is first."""
-    return sorted(value, key=lambda key: (key != DELETE, key != 'type'))
+        keys = sorted(value, key=lambda key: (key != DELETE, key != 'type'))
+        return {key: type_first(value[key]) for key in keys}
+    return type(value)(map(type_first, value)) if isinstance(value, (list, tuple)) else value

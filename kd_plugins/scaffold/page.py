@@ -9,12 +9,12 @@ from typing import Any
 
 from mmengine.hub import get_config
 
+from kd_plugins.config_text import assign, comment, render
 from kd_plugins.preflight.shapes import describe_shape
 from kd_plugins.scaffold.method import explain_softening, losses_of
 from kd_plugins.scaffold.models import Model
 from kd_plugins.scaffold.plan import Plan
 from kd_plugins.scaffold.stages import Stage
-from kd_plugins.scaffold.text import assign, comment, render
 
 NORMALISATION = ('mean', 'std', 'to_rgb')
 UNTRAINED = 'random weights teach nothing: train the teacher on these data, and name its checkpoint here'

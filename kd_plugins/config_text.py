@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import textwrap
 from typing import Any
 
@@ -39,28 +40,43 @@ def render(value: Any, indent: int = 0, before: int = 0, broken: int = 0) -> str
         broken: Down to which depth dicts are broken into lines however short they are.
     """
     flat = _flat(value)
-    nested = isinstance(value, (dict, list)) and bool(value)
+    nested = isinstance(value, (dict, list, tuple)) and bool(value)
     # one more for the comma
     if not nested or (not broken and indent + before + len(flat) + 1 <= WIDTH):
         return flat
     inner = ' ' * (indent + 4)
+    opening, closing = _brackets(value)
     if isinstance(value, dict):
-        lines = [
-            f'{inner}{key}={render(child, indent + 4, len(key) + 1, max(broken - 1, 0))},'
-            for key, child in value.items()
-        ]
-        opening, closing = 'dict(', ')'
+        lines = []
+        for key, child in value.items():
+            entry = _key(key, value)
+            lines.append(f'{inner}{entry}{render(child, indent + 4, len(entry), max(broken - 1, 0))},')
     else:
         lines = [f'{inner}{render(child, indent + 4)},' for child in value]
-        opening, closing = '[', ']'
     return '\n'.join([opening, *lines, ' ' * indent + closing])
 
 
 def _flat(value: Any) -> str:
+    if not isinstance(value, (dict, list, tuple)):
+        return repr(value)
+    opening, closing = _brackets(value)
     if isinstance(value, dict):
-        return f'dict({", ".join(f"{key}={_flat(child)}" for key, child in value.items())})'
-    if isinstance(value, list):
-        return f'[{", ".join(map(_flat, value))}]'
-    if isinstance(value, tuple):
-        return f'({", ".join(map(_flat, value))}{"," if len(value) == 1 else ""})'
-    return repr(value)
+        parts = [f'{_key(key, value)}{_flat(child)}' for key, child in value.items()]
+    else:
+        parts = [_flat(child) for child in value]
+    return f'{opening}{", ".join(parts)}{"," if isinstance(value, tuple) and len(value) == 1 else ""}{closing}'
+
+
+def _brackets(value: Any) -> tuple[str, str]:
+    if isinstance(value, dict):
+        return ('dict(', ')') if _is_named(value) else ('{', '}')
+    return ('[', ']') if isinstance(value, list) else ('(', ')')
+
+
+def _key(key: Any, parent: dict[Any, Any]) -> str:
+    return f'{key}=' if _is_named(parent) else f'{key!r}: '
+
+
+def _is_named(value: dict[Any, Any]) -> bool:
+    """Whether it can be written as ``dict(key=…)``."""
+    return all(isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key) for key in value)

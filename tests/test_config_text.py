@@ -2,7 +2,7 @@
 
 import pytest
 
-from kd_plugins.scaffold.text import WIDTH, assign, comment, render
+from kd_plugins.config_text import WIDTH, assign, comment, render
 
 LOSS = dict(type='kd_plugins.L2Loss', loss_weight=10, student=dict(source='backbone.stages.3', data_idx=0))
 
@@ -20,6 +20,11 @@ LOSS = dict(type='kd_plugins.L2Loss', loss_weight=10, student=dict(source='backb
         ({}, 'dict()'),
         ([], '[]'),
         ("it's", '"it\'s"'),
+        # what is no name cannot be written as dict(…)
+        ({'.cls_token': dict(decay_mult=0.0)}, "{'.cls_token': dict(decay_mult=0.0)}"),
+        ({'lambda': 1}, "{'lambda': 1}"),
+        ({0: 1}, '{0: 1}'),
+        ((3,), '(3,)'),
     ],
 )
 def test_short_values_stay_on_a_line(value, text):
