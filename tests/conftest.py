@@ -10,6 +10,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 import kd_plugins  # noqa: F401  allow-lists mmengine's checkpoints, registers the scope
@@ -23,6 +24,8 @@ def _seed() -> None:
 @pytest.fixture(autouse=True)
 def _logging() -> None:
     logging.disable(logging.NOTSET)
+    # the logger of an earlier test writes to a stream that pytest has closed
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def isolated(config: Any) -> Iterator[None]:
     train_cfg = config.get('train_cfg')
     limits = train_cfg if isinstance(train_cfg, dict) else {}
     try:
-        logging.disable(logging.WARNING)
+        _disable_logging(logging.WARNING)
         progress.update(epoch=0, iter=0, **{key: limits.get(key) or 1 for key in ('max_epochs', 'max_iters')})
         with torch.random.fork_rng(devices=[]):
             random.seed(0)
@@ -36,6 +36,13 @@ def isolated(config: Any) -> Iterator[None]:
     finally:
         progress.clear()
         progress.update(before)
-        logging.disable(disabled)
+        _disable_logging(disabled)
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def _disable_logging(level: int) -> None:
+    logging.disable(level)
+    # mmengine's loggers remember what was enabled, and Python does not know them
+    for logger in MMLogger._instance_dict.values():
+        logger._cache.clear()
