@@ -90,11 +90,6 @@ class DataFreeDistillation(DistillAlgorithm):
         """The teachers."""
         return self.frozen_teacher.model if self.frozen_teacher is not None else None  # type: ignore[return-value]
 
-    def teacher_models(self) -> dict[str, nn.Module]:
-        """The teachers by the key paths of their configs."""
-        teachers = self.teacher
-        return {f'teachers.{name}': teachers.get_submodule(name) for name in teachers.names} if teachers else {}
-
     def comparisons(self) -> tuple[Comparison, ...]:
         """What trains the generator, and what trains the student; each forward imagines images of its own."""
         found = []

@@ -13,7 +13,7 @@ from torch import nn
 from kd_plugins.algorithms.comparison import Comparison
 from kd_plugins.build import build_model
 from kd_plugins.errors import Faults
-from kd_plugins.teacher import FrozenTeacher
+from kd_plugins.teacher import FrozenTeacher, Teachers
 
 # under these, MMRazor's checkpoints hold the teachers
 TEACHER_PREFIXES = ('teacher.', 'teachers.')
@@ -95,7 +95,10 @@ class DistillAlgorithm(BaseModel):
 
     def teacher_models(self) -> dict[str, nn.Module]:
         """The teachers by the key path of their configs."""
-        return {}
+        held = self.frozen_teacher.model if self.frozen_teacher is not None else None
+        if not isinstance(held, Teachers):
+            return {}
+        return {f'teachers.{name}': held.get_submodule(name) for name in held.names}
 
     @abstractmethod
     def loss(self, inputs: torch.Tensor, data_samples: list[Any] | None = None) -> dict[str, torch.Tensor]:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from kd_plugins.algorithms.comparison import Forward
 from kd_plugins.algorithms.distill_algorithm import forbid_inplace
@@ -69,11 +68,6 @@ class MultiTeacherDistill(OneStepDistill):
     def teacher(self) -> Teachers | None:
         """The teachers."""
         return self.frozen_teacher.model if self.frozen_teacher is not None else None  # type: ignore[return-value]
-
-    def teacher_models(self) -> dict[str, nn.Module]:
-        """The teachers by the key paths of their configs."""
-        teachers = self.teacher
-        return {f'teachers.{name}': teachers.get_submodule(name) for name in teachers.names} if teachers else {}
 
     def teacher_forwards(self) -> tuple[Forward, ...]:
         """The forward of all teachers."""

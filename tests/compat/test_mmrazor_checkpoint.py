@@ -120,8 +120,10 @@ def test_a_teacher_of_another_shape_is_said():
 
 
 def test_the_student_is_exported(checkpoint_and_end):
-    weights = weights_of(torch.load(checkpoint_and_end[0]))
-    SingleTeacherDistill(**model()).student.load_state_dict(weights)
+    saved = torch.load(checkpoint_and_end[0])
+    student = SingleTeacherDistill(**model()).student
+    student.load_state_dict(weights_of(saved))
+    assert torch.equal(student.fc.weight, saved['state_dict']['architecture.fc.weight'])
 
 
 def test_our_own_checkpoints_stay_as_they_are():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kd_plugins.build import Declared
-from kd_plugins.compat.parity.case import Difference
+from kd_plugins.compat.parity.case import Difference, worst
 from kd_plugins.deliveries import DeliverySet
 from kd_plugins.recorders import RecorderSet
 
@@ -186,20 +186,12 @@ def _flat(record: Any) -> Iterator[torch.Tensor]:
 
 
 def _difference(ours: tuple[list[Any], list[Any]], theirs: tuple[list[Any], list[Any]]) -> Difference:
-    value, gradient = (
-        max(_distance(*pair) for pair in zip(mine, oracle, strict=True))
-        for mine, oracle in zip(ours, theirs, strict=True)
-    )
-    return Difference(value, gradient)
+    return Difference(*(worst(_numbered(mine), _numbered(oracle)) for mine, oracle in zip(ours, theirs, strict=True)))
 
 
-def _distance(ours: torch.Tensor | None, theirs: torch.Tensor | None) -> float:
-    if ours is None or theirs is None:
-        return 0.0 if ours is theirs else float('inf')
-    if ours.shape != theirs.shape:
-        raise ValueError(f'expected {tuple(theirs.shape)}, got {tuple(ours.shape)}')
-    distance, length = (ours - theirs).norm().item(), theirs.norm().item()
-    return distance / length if length else distance
+def _numbered(tensors: list[Any]) -> dict[str, torch.Tensor]:
+    """Those that are there, by their position."""
+    return {str(index): tensor for index, tensor in enumerate(tensors) if tensor is not None}
 
 
 RECORDER_CASES: list[RecorderCase | DeliveryCase] = [
