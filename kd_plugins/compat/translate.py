@@ -14,12 +14,12 @@ from kd_plugins.compat.names import MMCLS, MMPRETRAIN, MMRAZOR, is_mmengine_name
 from kd_plugins.compat.notes import Notes
 from kd_plugins.compat.reading import read_package_config, rename_config
 from kd_plugins.compat.timm_names import REGNETS_OF_TIMM
+from kd_plugins.distiller import DISTILLERS
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.registry import SCOPE
 
 # mmpretrain's data sets whose test images mmcls chose by test_mode
 SPLIT_BY_TEST_MODE = {'CIFAR10', 'CIFAR100', 'CUB', 'FashionMNIST', 'MNIST'}
-DISTILLERS = ('distiller', 'generator_distiller')
 
 
 def translate(config: Config) -> tuple[Config, list[str]]:

@@ -3,10 +3,11 @@
 from kd_plugins.distiller.byot_distiller import BYOTDistiller
 from kd_plugins.distiller.configurable_distiller import ConfigurableDistiller, parts_of
 from kd_plugins.distiller.ofd_distiller import OFDDistiller
-from kd_plugins.distiller.spec import AUTO, DistillerSpec, LossSpec, RecordSpec
+from kd_plugins.distiller.spec import AUTO, DISTILLERS, DistillerSpec, LossSpec, RecordSpec
 
 __all__ = [
     'AUTO',
+    'DISTILLERS',
     'BYOTDistiller',
     'ConfigurableDistiller',
     'DistillerSpec',

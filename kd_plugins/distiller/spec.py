@@ -10,6 +10,8 @@ from kd_plugins.build import Declared
 from kd_plugins.errors import Fault, UserError, join_path
 
 AUTO = 'auto'
+# keys under which an algorithm's config has distillers
+DISTILLERS = ('distiller', 'generator_distiller')
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
+from kd_plugins.distiller import DISTILLERS
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
 from kd_plugins.preflight.checkpoints import check_checkpoint, resume_faults
 from kd_plugins.preflight.data import data_faults
@@ -27,9 +28,6 @@ from kd_plugins.preflight.schedule import schedule_faults
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
 from kd_plugins.registry import MODELS
-
-# keys of an algorithm's config
-DISTILLERS = ('distiller', 'generator_distiller')
 
 
 def check_training(config: Any) -> Findings:
