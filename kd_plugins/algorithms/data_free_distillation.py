@@ -12,7 +12,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from kd_plugins.algorithms.comparison import Comparison, Forward
-from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix, forbid_inplace
+from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix
+from kd_plugins.algorithms.inplace import forbid_inplace
 from kd_plugins.arguments import require_positive
 from kd_plugins.build import build_component
 from kd_plugins.errors import Fault, Faults, UserError
@@ -168,9 +169,10 @@ class DataFreeDistillation(DistillAlgorithm):
         return log
 
     def _update(self, wrapper: OptimWrapper, losses: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-        total, log = self.parse_losses(losses)
+        # under the names of the log, by which a bad loss is reported
+        total, log = self.parse_losses(add_prefix(losses, prefix))
         wrapper.update_params(total)
-        return add_prefix(log, prefix)
+        return {f'{prefix}.loss': log.pop('loss'), **log}
 
     def _samples(self, data: dict[str, Any]) -> Any:
         return self.data_preprocessor(data, True).get('data_samples')

@@ -11,9 +11,20 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.algorithms.comparison import Comparison
+from kd_plugins.algorithms.inplace import forbid_inplace, in_eval_mode
 from kd_plugins.build import build_model
 from kd_plugins.errors import Faults
+from kd_plugins.memory_format import (
+    store_channels_last,
+    store_contiguous,
+    to_channels_last,
+    to_contiguous,
+    wants_contiguous,
+)
+from kd_plugins.randomness import own_randomness
+from kd_plugins.recorders import compile_recorded
 from kd_plugins.teacher import FrozenTeacher, Teachers
+from kd_plugins.teacher.fast_forward import first_of
 
 # under these, MMRazor's checkpoints hold the teachers
 TEACHER_PREFIXES = ('teacher.', 'teachers.')
@@ -32,7 +43,11 @@ class DistillAlgorithm(BaseModel):
             OpenMMLab's data configs have it, is completed by the student's library.
         init_cfg: Initialisation of mmengine.
         module_inplace: Leave activations of the student that work in place as they are. By default they are made to
-            keep their input, so that a record of it stays true.
+            keep their input where a record of it would not stay true.
+        channels_last: Keep images, feature maps and the weights of convolutions with channels last in memory, which
+            convolutions run fastest in.
+        compile: Compile the student's forward with ``torch.compile``, its recorders included; a dict has the arguments
+            of ``torch.compile``. Weights keep their names.
 
     Attributes:
         frozen_teacher: What is imitated and does not learn; None where there is no such model. It is outside the
@@ -42,7 +57,7 @@ class DistillAlgorithm(BaseModel):
             not be built is None then.
 
     Raises:
-        UserError: ``architecture`` is not a student.
+        UserError: ``architecture`` is not a student, or ``compile`` is not for ``torch.compile``.
     """
 
     def __init__(
@@ -51,6 +66,8 @@ class DistillAlgorithm(BaseModel):
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         init_cfg: dict[str, Any] | None = None,
         module_inplace: bool = False,
+        channels_last: bool = True,
+        compile: bool | dict[str, Any] = False,
     ) -> None:
         faults = Faults()
         built = faults.attempt(build_model, architecture, 'architecture', data_preprocessor)
@@ -60,12 +77,19 @@ class DistillAlgorithm(BaseModel):
         elif student is not None and isinstance(data_preprocessor, Mapping):
             data_preprocessor = {'type': type(student.data_preprocessor), **data_preprocessor}
         super().__init__(data_preprocessor if student is not None else None, init_cfg)
-        self.faults = faults.settle()
         self.frozen_teacher: FrozenTeacher | None = None
         self.architecture: Any = student
         self.module_inplace = module_inplace
-        if student is not None and not module_inplace:
-            forbid_inplace(student)
+        kept = forbid_inplace(student) if student is not None and not module_inplace else []
+        # those that may overwrite their input if no record minds; compiled code needs no memory for it anyway
+        self._activations = [] if compile else kept
+        self.channels_last = channels_last
+        self._layout_tried = not channels_last
+        if student is not None and channels_last:
+            store_channels_last(student)
+        if student is not None:
+            faults.attempt(compile_recorded, student, compile)
+        self.faults = faults.settle()
 
     @property
     def student(self) -> nn.Module:
@@ -83,11 +107,38 @@ class DistillAlgorithm(BaseModel):
         Raises:
             ValueError: The mode is none of these.
         """
+        inputs = self.lay_out(inputs, data_samples)
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode in ('predict', 'tensor'):
             return self.architecture(inputs, data_samples, mode=mode)
         raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def lay_out(self, inputs: Any, data_samples: Any) -> Any:
+        """A batch in the memory layout that the student runs in, which the first batch decides."""
+        if not self._layout_tried:
+            self._try_layout(inputs, data_samples)
+        return to_channels_last(inputs) if self.channels_last else to_contiguous(inputs)
+
+    def _try_layout(self, inputs: Any, data_samples: Any) -> None:
+        """Run the student on two images, and go back to contiguous tensors if it cannot do without."""
+        self._layout_tried = True
+        few, samples = first_of(to_channels_last(inputs), data_samples)
+        try:
+            with torch.no_grad(), own_randomness(gpu=True), in_eval_mode(self.architecture):
+                # forward itself: what is compiled is not compiled for this
+                self.architecture.forward(few, samples, mode='tensor')
+        except Exception as error:
+            # what else it cannot do, the training will tell
+            if wants_contiguous(error):
+                self.channels_last = False
+                store_contiguous(self.architecture)
+
+    def _run_forward(self, data: Any, mode: str) -> Any:
+        if self.channels_last and isinstance(data, dict) and 'inputs' in data:
+            # in the dict of the caller: the batch is not held in both layouts
+            data['inputs'] = to_channels_last(data['inputs'])
+        return super()._run_forward(data, mode)
 
     @abstractmethod
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -108,7 +159,7 @@ class DistillAlgorithm(BaseModel):
         """Move and cast the frozen teacher along, which ``nn.Module`` cannot see."""
         super()._apply(fn, recurse)
         if self.frozen_teacher is not None:
-            self.frozen_teacher.model._apply(fn)
+            self.frozen_teacher.move(fn)
         return self
 
     def _load_from_state_dict(
@@ -131,13 +182,6 @@ class DistillAlgorithm(BaseModel):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-
-
-def forbid_inplace(model: nn.Module) -> None:
-    """Make every module with an ``inplace`` switch keep its input."""
-    for module in model.modules():
-        if getattr(module, 'inplace', False) is True:
-            module.inplace = False  # type: ignore[assignment]
 
 
 def add_prefix(losses: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -38,7 +38,11 @@ class FpnTeacherDistill(SingleTeacherDistill):
 
     def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teacher's backbone and neck while its recorders record."""
-        self.record(
-            self.distiller.teacher_recorders, partial(self.teacher.extract_feat, inputs), self.teacher_trainable
-        )
+        if not self.teacher_trainable:
+            self.record_teacher(inputs, data_samples, [self._extract])
+        else:
+            self.record(self.distiller.teacher_recorders, partial(self._extract, inputs), learns=True)
         return {}
+
+    def _extract(self, inputs: torch.Tensor, data_samples: Any = None) -> Any:
+        return self.teacher.extract_feat(inputs)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 
 from kd_plugins.algorithms.comparison import Forward
-from kd_plugins.algorithms.distill_algorithm import forbid_inplace
+from kd_plugins.algorithms.inplace import forbid_inplace
 from kd_plugins.algorithms.one_step_distill import OneStepDistill
 from kd_plugins.distiller import ConfigurableDistiller, LossSpec
 from kd_plugins.errors import Fault, Faults
 from kd_plugins.recorders import AveragedLogits
 from kd_plugins.registry import MODELS
-from kd_plugins.teacher import FrozenTeacher, Teachers, are_trained, build_teachers
+from kd_plugins.teacher import FrozenTeacher, TeacherForward, Teachers, are_trained, build_teachers
 
 
 @MODELS.register_module()
@@ -36,6 +35,9 @@ class MultiTeacherDistill(OneStepDistill):
         student_trainable: Train the student. If not, it runs without gradient, and only connectors learn.
         calculate_student_loss: Add the student's own loss.
         teacher_module_inplace: Leave activations of the teachers that work in place as they are.
+        teacher_forward: How the teachers are run, as for ``SingleTeacherDistill``.
+        teacher_cache: Folder of the teacher's records that ``tools/cache_teacher.py`` wrote: the teacher is not run in
+            training then.
         kwargs: Arguments of :class:`DistillAlgorithm`: architecture, data_preprocessor, init_cfg, module_inplace.
 
     Raises:
@@ -49,6 +51,8 @@ class MultiTeacherDistill(OneStepDistill):
         student_trainable: bool = True,
         calculate_student_loss: bool = True,
         teacher_module_inplace: bool = False,
+        teacher_forward: Mapping[str, Any] | None = None,
+        teacher_cache: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(distiller, student_trainable, calculate_student_loss, **kwargs)
@@ -59,9 +63,11 @@ class MultiTeacherDistill(OneStepDistill):
         if built is not None:
             if not teacher_module_inplace:
                 forbid_inplace(built)
-            self.frozen_teacher = FrozenTeacher(built, bool(built.names) and are_trained(teachers))
+            settings = faults.attempt(TeacherForward.read, teacher_forward)
+            self.frozen_teacher = FrozenTeacher(built, bool(built.names) and are_trained(teachers), settings)
         faults += self.attach(built)
         faults += self._temperatures_that_differ()
+        faults += self.use_cache(teacher_cache)
         self.faults = faults.settle()
 
     @property
@@ -75,16 +81,16 @@ class MultiTeacherDistill(OneStepDistill):
 
     def run_teachers(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teachers while their recorders record."""
-        run = partial(self.teacher, inputs, data_samples, mode='loss')  # type: ignore[arg-type, misc]
-        self.record(self.distiller.teacher_recorders, run, learns=False)
+        self.record_teacher(inputs, data_samples)
         return {}
 
-    def compare(self) -> dict[str, torch.Tensor]:
+    def compare(self, cached: Mapping[Any, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """The distill losses by name; those against one teacher carry its weight."""
-        losses = super().compare()
+        losses = super().compare(cached)
         if isinstance(self.distiller, ConfigurableDistiller):
             for mapping in self.distiller.spec.mappings:
-                losses[mapping.name] = losses[mapping.name] * self._weight(mapping)
+                if mapping.name in losses:
+                    losses[mapping.name] = losses[mapping.name] * self._weight(mapping)
         return losses
 
     def _weight(self, mapping: LossSpec) -> float:

@@ -43,6 +43,8 @@ class SelfDistill(OneStepDistill):
 
     def run_student(self, inputs: Any, data_samples: list[Any] | None) -> dict[str, Any]:
         """Run the student while all recorders record; returns its losses."""
+        # before anything is recorded
+        inputs = self.lay_out(inputs, data_samples)
         with self.distiller.teacher_recorders:
             return super().run_student(inputs, data_samples)
 

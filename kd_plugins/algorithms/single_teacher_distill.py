@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,11 +11,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_plugins.algorithms.comparison import Forward
-from kd_plugins.algorithms.distill_algorithm import add_prefix, forbid_inplace
+from kd_plugins.algorithms.distill_algorithm import add_prefix
+from kd_plugins.algorithms.inplace import forbid_inplace
 from kd_plugins.algorithms.one_step_distill import OneStepDistill
 from kd_plugins.errors import Faults
 from kd_plugins.registry import MODELS
-from kd_plugins.teacher import FrozenTeacher, build_teacher, is_trained
+from kd_plugins.teacher import FrozenTeacher, TeacherForward, build_teacher, is_trained
 
 
 @MODELS.register_module()
@@ -33,6 +35,11 @@ class SingleTeacherDistill(OneStepDistill):
         student_trainable: Train the student. If not, it runs without gradient, and only connectors learn.
         calculate_student_loss: Add the student's own loss.
         teacher_module_inplace: Leave activations of the teacher that work in place as they are.
+        teacher_forward: How a frozen teacher is run, see :class:`kd_plugins.teacher.TeacherForward`:
+            ``dict(fold_bn=True, inplace=True, channels_last=True, stop_early=True, mode='auto', inference_mode=False,
+            dtype=None, compile=False, shard=False)``. A trainable one runs as it is.
+        teacher_cache: Folder of the teacher's records that ``tools/cache_teacher.py`` wrote: the teacher is not run in
+            training then.
         kwargs: Arguments of :class:`DistillAlgorithm`: architecture, data_preprocessor, init_cfg, module_inplace.
 
     Raises:
@@ -49,6 +56,8 @@ class SingleTeacherDistill(OneStepDistill):
         student_trainable: bool = True,
         calculate_student_loss: bool = True,
         teacher_module_inplace: bool = False,
+        teacher_forward: Mapping[str, Any] | None = None,
+        teacher_cache: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(distiller, student_trainable, calculate_student_loss, **kwargs)
@@ -61,11 +70,13 @@ class SingleTeacherDistill(OneStepDistill):
         faults.adopt(model, '')
         if model is not None and not teacher_module_inplace:
             forbid_inplace(model)
+        settings = faults.attempt(TeacherForward.read, teacher_forward)
         if teacher_trainable:
             self._modules['teacher'] = model
         elif model is not None:
-            self.frozen_teacher = FrozenTeacher(model, is_trained(teacher, teacher_ckpt))
+            self.frozen_teacher = FrozenTeacher(model, is_trained(teacher, teacher_ckpt), settings)
         faults += self.attach(model)
+        faults += self.use_cache(teacher_cache)
         self.faults = faults.settle()
 
     @property
@@ -94,9 +105,11 @@ class SingleTeacherDistill(OneStepDistill):
 
     def run_teacher(self, inputs: torch.Tensor, data_samples: list[Any] | None) -> dict[str, torch.Tensor]:
         """Run the teacher while its recorders record; returns the losses of a trainable one."""
+        if not self.teacher_trainable:
+            self.record_teacher(inputs, data_samples)
+            return {}
         run = partial(self.teacher, inputs, data_samples, mode='loss')
-        losses = self.record(self.distiller.teacher_recorders, run, self.teacher_trainable)
-        return add_prefix(losses, 'teacher') if self.teacher_trainable else {}
+        return add_prefix(self.record(self.distiller.teacher_recorders, run, learns=True), 'teacher')
 
     def _idle_modules(self) -> list[nn.Module]:
         return [self.distiller, self.teacher] if self.teacher_trainable else [self.distiller]

@@ -42,6 +42,7 @@ class ConfigurableDistiller(BaseModule):
 
     Attributes:
         spec: What the config says, frozen.
+        skipped_losses: Names of the losses that are not computed at present, none at first.
         left_out: Names of the connectors that the preflight has to work out, empty unless built for it.
         faults: What is wrong with it, empty unless built inside :func:`kd_plugins.errors.drafting`.
 
@@ -83,6 +84,7 @@ class ConfigurableDistiller(BaseModule):
             if loss is not None:
                 self.distill_losses[name] = loss
                 faults.adopt(loss, declared.where)
+        self.skipped_losses: frozenset[str] = frozenset()
         self.faults = faults.settle()
 
     def prepare_from_student(self, model: nn.Module) -> tuple[Fault, ...]:
@@ -102,8 +104,11 @@ class ConfigurableDistiller(BaseModule):
         """What the last forwards left in the student's (True) and the teacher's (False) recorders, which forget it."""
         return {True: self.student_recorders.pop(), False: self.teacher_recorders.pop()}
 
-    def compute_distill_losses(self) -> dict[str, torch.Tensor]:
+    def compute_distill_losses(self, cached: Mapping[Any, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
         """Compare what the last forwards left in the recorders, which forget it.
+
+        Args:
+            cached: The teacher's records by :attr:`RecordSpec.key`, where its recorders have none.
 
         Returns:
             The losses by name, each a scalar unless its reduction is ``'none'``.
@@ -112,7 +117,8 @@ class ConfigurableDistiller(BaseModule):
             UserError: A record is not there, or two tensors do not meet in a loss.
         """
         records = self.pop_records()
-        return {spec.name: self._compare(spec, records) for spec in self.spec.mappings}
+        wanted = [spec for spec in self.spec.mappings if spec.name not in self.skipped_losses]
+        return {spec.name: self._compare(spec, records, cached) for spec in wanted}
 
     def connect(self, record: RecordSpec, data: Any) -> Any:
         """Send a record through its connector, where it has one.
@@ -129,11 +135,16 @@ class ConfigurableDistiller(BaseModule):
                 raise self._misfit(record, data, error) from error
         return data if record.connector_idx is None else data[record.connector_idx]
 
-    def _compare(self, spec: LossSpec, records: dict[bool, dict[str, list[Any]]]) -> torch.Tensor:
+    def _compare(
+        self, spec: LossSpec, records: dict[bool, dict[str, list[Any]]], cached: Mapping[Any, torch.Tensor] | None
+    ) -> torch.Tensor:
         arguments = {}
         for argument, record in spec.arguments.items():
             try:
-                data = record.pick(records[record.from_student][record.recorder])
+                if cached is not None and not record.from_student:
+                    data: Any = cached[record.key]
+                else:
+                    data = record.pick(records[record.from_student][record.recorder])
             except UserError as error:
                 raise error.within(record.where) from error
             arguments[argument] = self.connect(record, data)

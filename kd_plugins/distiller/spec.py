@@ -41,6 +41,11 @@ class RecordSpec:
     bare: bool = field(default=False, compare=False)
 
     @property
+    def key(self) -> tuple[str, int | None, int | None]:
+        """What it is called where records do not come from recorders."""
+        return self.recorder, self.record_idx, self.data_idx
+
+    @property
     def side(self) -> str:
         """``'student'`` or ``'teacher'``."""
         return 'student' if self.from_student else 'teacher'

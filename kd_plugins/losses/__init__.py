@@ -21,6 +21,7 @@ from kd_plugins.losses.mgd_loss import MGDLoss
 from kd_plugins.losses.ofd_loss import OFDLoss
 from kd_plugins.losses.onehot_like_loss import OnehotLikeLoss
 from kd_plugins.losses.pkd_loss import PKDLoss
+from kd_plugins.losses.softened_cross_entropy import SoftenedCrossEntropy
 from kd_plugins.losses.wsld import WSLD
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     'OFDLoss',
     'OnehotLikeLoss',
     'PKDLoss',
+    'SoftenedCrossEntropy',
 ]

@@ -7,6 +7,7 @@ from torch import nn
 
 from kd_plugins.arguments import require_rank
 from kd_plugins.losses.float32 import in_float32
+from kd_plugins.losses.rows import as_rows, squared_length, unit_difference
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
 
@@ -72,21 +73,17 @@ class L2Loss(nn.Module):
         if s_feature.numel() == 0:
             return (s_feature.sum() + t_feature.sum()) * 0
 
-        elements = s_feature.numel()
-        student, teacher = s_feature.flatten(1), t_feature.flatten(1)  # (N, C, H, W) -> (N, CHW)
+        student, teacher = as_rows(s_feature, t_feature)  # (N, C, H, W) -> (N, CHW)
         if self.normalize:
-            student = _to_length(student, self.mult)
-            teacher = _to_length(teacher, self.mult)
+            # the gradient of a distance of next to nothing is as large as any other, unless it is squared
+            difference = unit_difference(student, teacher, self.mult, exact_zero=self.dist)
+        else:
+            difference = student - teacher
+        distance = squared_length(difference)
 
         if self.dist:
-            # not sqrt of a sum, whose gradient is infinite where the features are equal
-            loss = torch.linalg.vector_norm(student - teacher)
-        else:
-            loss = (student - teacher).square().sum() / (elements if self.div_element else student.shape[0])
-        return self.loss_weight * loss
-
-
-def _to_length(feature: torch.Tensor, length: float) -> torch.Tensor:
-    """Scale the rows of (N, CHW) to ``length``; a row of zeros has no direction and stays zero, without gradient."""
-    norm = torch.linalg.vector_norm(feature, dim=1, keepdim=True)  # (N, CHW) -> (N, 1)
-    return feature / norm.masked_fill(norm == 0, torch.inf) * length
+            # the gradient of a root is infinite where the features are equal
+            equal = distance == 0
+            return self.loss_weight * distance.masked_fill(equal, 1).sqrt().masked_fill(equal, 0)
+        count = s_feature.numel() if self.div_element else s_feature.shape[0]
+        return distance * (self.loss_weight / count)

@@ -13,10 +13,9 @@ from kd_plugins.arguments import require_rank
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
+from kd_plugins.losses.standard_difference import standard_difference
 from kd_plugins.registry import MODELS
 
-# added to the standard deviation, as the authors do
-EPSILON = 1e-6
 INTERPOLATION = {4: 'bilinear', 5: 'trilinear'}
 
 
@@ -90,17 +89,7 @@ class PKDLoss(nn.Module):
                 student = F.interpolate(student, teacher.shape[2:], mode=mode)
             else:
                 teacher = F.interpolate(teacher, student.shape[2:], mode=mode)
-        return (_standardised(student) - _standardised(teacher)).square().mean() / 2
-
-
-def _standardised(feature: torch.Tensor) -> torch.Tensor:
-    """(N, C, H, W) -> (C, NHW), each row of mean 0 and variance 1, or 0 where it is the same but for rounding."""
-    rows = feature.transpose(0, 1).flatten(1)
-    # the variance of one number is 0, not 0 / 0
-    variance, mean = torch.var_mean(rows, dim=1, correction=min(1, rows.shape[1] - 1), keepdim=True)
-    constant = variance.sqrt() <= 4 * torch.finfo(rows.dtype).eps * mean.abs()
-    deviation = variance.masked_fill(constant, 1).sqrt() + EPSILON
-    return ((rows - mean) / deviation).masked_fill(constant, 0)
+        return standard_difference(student, teacher).square().mean() / 2
 
 
 def _levels(preds_S: Any, preds_T: Any) -> list[tuple[str, Any, Any]]:  # noqa: N803

@@ -1,6 +1,7 @@
 """Recorders: contexts that tap a model during a forward."""
 
 from kd_plugins.recorders.averaged_logits import AveragedLogits
+from kd_plugins.recorders.compiled import compile_recorded, guard_hooks
 from kd_plugins.recorders.function_inputs import FunctionInputs
 from kd_plugins.recorders.function_outputs import FunctionOutputs
 from kd_plugins.recorders.method_inputs import MethodInputs
@@ -25,5 +26,7 @@ __all__ = [
     'Parameter',
     'Recorder',
     'RecorderSet',
+    'compile_recorded',
+    'guard_hooks',
     'map_tensors',
 ]

@@ -69,10 +69,9 @@ class AveragedLogits(Recorder):
             part.detach()
         self._parts = {}
 
-    def cut(self) -> None:
-        """Take the records off the graph."""
-        for part in self._parts.values():
-            part.cut()
+    def parts(self) -> tuple[Recorder, ...]:
+        """The recorders of the teachers."""
+        return tuple(self._parts.values())
 
     def pop(self) -> list[Any]:
         """The averaged logits of each call of the source, as often as every teacher calls it.

@@ -22,9 +22,10 @@ def is_recomputed() -> bool:
     """Whether the caller runs in the first, gradient-free forward of a reentrant gradient checkpoint.
 
     What is computed there has no gradient: the graph is made in the backward, from other tensors. Where nothing that
-    goes into the checkpoint requires gradient, as in a frozen teacher, none is missing either.
+    goes into the checkpoint requires gradient, as in a frozen teacher, none is missing either. Code that torch.compile
+    traces is in no such forward, and must not look at frames.
     """
-    if torch.is_grad_enabled():
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return False
     frame = sys._getframe()
     while frame.f_back is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import FunctionType
 from typing import Any
 
 from kd_plugins.recorders.function_outputs import FunctionOutputs
@@ -30,5 +29,5 @@ class FunctionInputs(FunctionOutputs):
         [(torch.Size([3]), True)]
     """
 
-    def _record(self, function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-        return bound_arguments(function, args, kwargs)
+    def _record(self, names: tuple[str, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
+        return bound_arguments(names, args, kwargs)

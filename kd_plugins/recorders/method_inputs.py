@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import FunctionType
 from typing import Any
 
 from kd_plugins.recorders.method_outputs import MethodOutputs
@@ -31,5 +30,5 @@ class MethodInputs(MethodOutputs):
         [torch.Size([3, 4])]
     """
 
-    def _record(self, function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-        return bound_arguments(function, args[1:], kwargs)
+    def _record(self, names: tuple[str, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
+        return bound_arguments(names, args[1:], kwargs)

@@ -27,10 +27,11 @@ class Patched(Recorder):
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
-        # neither modules nor functions are kept, so that a recorder can be copied and pickled
         self._attached = False
         self._depth = 0
         self._restore: Callable[[], None] | None = None
+        # what was replaced last, and what took its place
+        self._wrapped: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     def attach(self, model: nn.Module) -> None:
         """Resolve ``source``, which is not looked for in ``model``; nothing is replaced before entering.
@@ -68,21 +69,33 @@ class Patched(Recorder):
     def _find(self) -> Place:
         """Where the function that ``source`` names is looked up."""
 
-    def _record(self, function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-        """What is kept of a call."""
+    def _record(self, names: tuple[str, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
+        """What is kept of a call; ``names`` are the arguments of the function in the order of its signature."""
         return output
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave functions out, so that a recorder can be copied and pickled."""
+        return {**self.__dict__, '_wrapped': None}
 
     def _patch(self) -> None:
         place = self._find()
         _, _, function = place
+        if self._wrapped is None or self._wrapped[0] is not function:
+            self._wrapped = function, self._wrap(function)
+        # the same one in each step: torch.compile would compile a new one again
+        self._restore = place.replace(self._wrapped[1])
+
+    def _wrap(self, function: FunctionType) -> Callable[..., Any]:
+        # not looked up in a call, which torch.compile may be tracing
+        names = tuple(inspect.signature(function).parameters)
 
         def record(*args: Any, **kwargs: Any) -> Any:
             output = function(*args, **kwargs)
             if self.recording:
-                self._keep(self._record(function, args, kwargs, output))
+                self._keep(self._record(names, args, kwargs, output))
             return output
 
-        self._restore = place.replace(record)
+        return record
 
     def _unpatch(self) -> None:
         restore, self._restore = self._restore, None
@@ -90,11 +103,11 @@ class Patched(Recorder):
             restore()
 
 
-def bound_arguments(function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+def bound_arguments(names: tuple[str, ...], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
     """The positional arguments of a call, then those given by keyword in the order of the signature.
 
     Defaults are not filled in, and keywords that only a ``**kwargs`` takes are left out.
     """
     if not kwargs:
         return args
-    return (*args, *(kwargs[name] for name in inspect.signature(function).parameters if name in kwargs))
+    return (*args, *(kwargs[name] for name in names if name in kwargs))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import nn
 
 from kd_plugins.recorders.checkpointed import PartlyRecomputed, is_recomputed
@@ -25,11 +27,13 @@ class Recorder(ABC):
 
     Attributes:
         recording: Whether it is entered.
+        told: Called with the recorder and each new record, where that is wanted.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.recording = False
+        self.told: Callable[[Recorder, Any], None] | None = None
         self._records: list[Any] = []
         self._recomputed: set[int] = set()
 
@@ -55,9 +59,22 @@ class Recorder(ABC):
         self._forget()
         return PartlyRecomputed(records, recomputed, self.source) if recomputed else records
 
-    def cut(self) -> None:
-        """Take the records off the graph that computed them."""
-        self._records = [map_tensors(record, lambda tensor: tensor.detach()) for record in self._records]
+    def parts(self) -> tuple[Recorder, ...]:
+        """The recorders that do the recording: this one, unless it is made of others."""
+        return (self,)
+
+    @property
+    def calls(self) -> int:
+        """How many calls of the source are recorded by now."""
+        return len(self._records)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The tensors that are recorded by now, in their order."""
+        return tensors_of(self._records)
+
+    def replace(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Put another tensor in the place of each that is recorded."""
+        self._records = [map_tensors(record, function) for record in self._records]
 
     def __enter__(self) -> Recorder:
         self._forget()
@@ -81,6 +98,8 @@ class Recorder(ABC):
         if is_recomputed() and any(part.is_floating_point() and not part.requires_grad for part in tensors_of(record)):
             self._recomputed.add(len(self._records))
         self._records.append(record)
+        if self.told is not None:
+            self.told(self, record)
 
     def _forget(self) -> None:
         self._records = []

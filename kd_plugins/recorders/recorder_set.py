@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import chain, islice
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from kd_plugins.build import Declared, build_component
 from kd_plugins.errors import Fault, Faults, UserError, is_drafting
 from kd_plugins.recorders.module_output_grads import ModuleOutputGrads, take_gradients
 from kd_plugins.recorders.recorder import Recorder
+from kd_plugins.recorders.tensors import tensors_of
 from kd_plugins.registry import TASK_UTILS
 
 
@@ -75,6 +77,33 @@ class RecorderSet:
         for recorder in reversed(self.recorders.values()):
             recorder.detach()
 
+    def parts(self) -> list[Recorder]:
+        """The recorders that do the recording, those inside of others too."""
+        return [part for recorder in self.recorders.values() for part in recorder.parts()]
+
+    @contextmanager
+    def telling(self, told: Callable[[Recorder, Any], None]) -> Iterator[None]:
+        """Call ``told`` with every new record and its recorder, for a while; who was told before is told first."""
+        before = [(part, part.told) for part in self.parts()]
+        for part, earlier in before:
+            part.told = told if earlier is None else partial(_tell_both, earlier, told)
+        try:
+            yield
+        finally:
+            for part, earlier in before:
+                part.told = earlier
+
+    @contextmanager
+    def guarding(self) -> Iterator[Callable[[], bool]]:
+        """Watch over the records that are made for a while; yields what says whether one was overwritten since."""
+        noted: list[tuple[torch.Tensor, int]] = []
+
+        def note(part: Recorder, record: Any) -> None:
+            noted.extend((tensor, tensor._version) for tensor in tensors_of(record))
+
+        with self.telling(note):
+            yield lambda: any(tensor._version != version for tensor, version in noted)
+
     @property
     def needs_loss(self) -> bool:
         """Whether a recorder is about the loss of its model.
@@ -112,8 +141,8 @@ class RecorderSet:
             except UserError as error:
                 faults += map(self.declared[name].blame, error.faults)
         if not create_graph:
-            for part in self.recorders.values():
-                part.cut()
+            for part in self.parts():
+                part.replace(torch.Tensor.detach)
         if faults:
             raise UserError(*faults)
 
@@ -149,3 +178,10 @@ class RecorderSet:
         # recorders of one function put back what they found
         for recorder in reversed(self.recorders.values()):
             recorder.__exit__(exc_type, exc_value, traceback)
+
+
+def _tell_both(
+    first: Callable[[Recorder, Any], None], second: Callable[[Recorder, Any], None], part: Recorder, record: Any
+) -> None:
+    first(part, record)
+    second(part, record)

@@ -2,6 +2,16 @@
 
 from kd_plugins.teacher.build import build_teacher, is_trained, loads_itself
 from kd_plugins.teacher.frozen_teacher import FrozenTeacher
+from kd_plugins.teacher.teacher_forward import TeacherForward
 from kd_plugins.teacher.teachers import Teachers, are_trained, build_teachers
 
-__all__ = ['FrozenTeacher', 'Teachers', 'are_trained', 'build_teacher', 'build_teachers', 'is_trained', 'loads_itself']
+__all__ = [
+    'FrozenTeacher',
+    'TeacherForward',
+    'Teachers',
+    'are_trained',
+    'build_teacher',
+    'build_teachers',
+    'is_trained',
+    'loads_itself',
+]

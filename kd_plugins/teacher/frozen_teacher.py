@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from kd_plugins.checkpoint import describe_misfit
+from kd_plugins.errors import is_drafting
+from kd_plugins.recorders import RecorderSet
+from kd_plugins.teacher.cache.fingerprint import remember_fingerprint
+from kd_plugins.teacher.fast_forward import FastForward, Run
+from kd_plugins.teacher.sharding import can_shard, shard
+from kd_plugins.teacher.teacher_forward import TeacherForward
+from kd_plugins.teacher.teachers import Teachers
 
 
 class FrozenTeacher:
@@ -21,19 +29,46 @@ class FrozenTeacher:
     Args:
         model: The teacher; put in eval mode and out of gradient here.
         trained: Whether it has trained weights.
+        settings: How it is run for its records.
 
     Attributes:
         trained: Whether it has trained weights by now.
+        sharded: Whether each process holds a share of its weights. A teacher is sharded as it is built, where the
+            process group is there and it is not for a preflight.
     """
 
-    def __init__(self, model: nn.Module, trained: bool = True) -> None:
+    def __init__(self, model: nn.Module, trained: bool = True, settings: TeacherForward | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
         self.trained = trained
+        self.settings = settings or TeacherForward()
+        self._fast = FastForward(model, self.settings)
+        self.sharded = self.settings.shard and can_shard() and not is_drafting()
+        if self.sharded:
+            for part in [model.get_submodule(name) for name in model.names] if isinstance(model, Teachers) else [model]:
+                remember_fingerprint(part)
+                shard(part)
 
-    @torch.no_grad()
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model without gradient."""
-        return self.model(*args, **kwargs)
+    def record(
+        self, recorders: RecorderSet, inputs: Any, data_samples: Any, runs: Sequence[Run] = (), whole: bool = False
+    ) -> Any:
+        """Run the teacher for its records.
+
+        Args:
+            recorders: Attached to it, and entered.
+            inputs: A batch.
+            data_samples: Its annotations.
+            runs: Ways of running it; by default in mode ``'loss'``, or ``'tensor'`` if that leaves the same records.
+            whole: Run all of it, as it is built, under the caller's settings of gradient: others than the recorders
+                look on, or need its loss.
+
+        Returns:
+            Its losses if ``whole``.
+        """
+        if self.model.training:
+            self.model.eval()
+        if whole:
+            return (runs or [partial(self._in_mode, 'loss')])[0](inputs, data_samples)
+        return self._fast(recorders, inputs, data_samples, runs or self._runs())
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> str:
         """Take trained weights.
@@ -44,9 +79,29 @@ class FrozenTeacher:
         Returns:
             What did not fit; empty where all did.
         """
+        if self.sharded:
+            return 'it is sharded, and takes no weights from a checkpoint of the training: name them in its config'
         misfit = describe_misfit(self.model, weights)
         self.trained = not misfit
         return misfit
 
+    def move(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Apply what moves and casts the algorithm.
+
+        One that is to be sharded, and is not, stays where it is: it may be too large for the device.
+
+        Args:
+            function: Of ``nn.Module._apply``.
+        """
+        if self.sharded or not self.settings.shard:
+            self.model._apply(function)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self
+
+    def _runs(self) -> list[Run]:
+        modes = ('loss', 'tensor') if self.settings.mode == 'auto' else (self.settings.mode,)
+        return [partial(self._in_mode, mode) for mode in modes]
+
+    def _in_mode(self, mode: str, inputs: Any, data_samples: Any) -> Any:
+        return self.model(inputs, data_samples, mode=mode)

@@ -213,8 +213,9 @@ class TestStopDistillHook:
         runner = make_runner(tmp_path, epochs=3, custom_hooks=[hook], val_cfg=dict(type='ValLoop'))
         observer = observed(runner)
         runner.train()
-        assert [student['loss'] for student, _ in observer.calls] == [2, 2, 2]
-        assert [sum(teacher.values()) for _, teacher in observer.calls] == [2, 0, 0]
+        # a look at the student and one at the teacher in each mode, then a forward of both for each of the two steps
+        assert [student['loss'] for student, _ in observer.calls] == [3, 2, 2]
+        assert [sum(teacher.values()) for _, teacher in observer.calls] == [4, 0, 0]
 
     def test_resumed_after_the_stop_it_stays_stopped(self, tmp_path):
         hooks = [dict(type='kd_plugins.StopDistillHook', stop_epoch=1)]
@@ -222,7 +223,8 @@ class TestStopDistillHook:
         runner = make_runner(tmp_path, epochs=3, custom_hooks=copy.deepcopy(hooks), resume=True)
         observer = observed(runner)
         runner.train()
-        assert observer.calls == [({'loss': 2}, {})]
+        # the layout of the student is looked for in mode 'tensor'
+        assert observer.calls == [({'tensor': 1, 'loss': 2}, {})]
         assert runner.model.distillation_stopped
 
     @pytest.mark.parametrize('epoch', [-1, 1.5, '3', None])

@@ -7,6 +7,7 @@ from toy import ToyClassifier, algorithm_config, toy_batch
 
 from kd_plugins.algorithms import SingleTeacherDistill
 from kd_plugins.build import Declared
+from kd_plugins.memory_format import to_channels_last
 from kd_plugins.recorders import RecorderSet
 
 SOURCES = dict(
@@ -135,7 +136,7 @@ def test_a_step_of_an_algorithm():
     algorithm(**batch, mode='loss')
     (own,) = recorded[True]['loss.s_feature']
     (theirs,) = recorded[False]['loss.t_feature']
-    assert torch.equal(theirs, algorithm.teacher(batch['inputs']))
+    assert torch.equal(theirs, algorithm.teacher(to_channels_last(batch['inputs'])))
     assert own.requires_grad
     assert not theirs.requires_grad
     assert not torch.equal(own, theirs)

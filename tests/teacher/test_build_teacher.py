@@ -142,7 +142,7 @@ def test_no_download_of_pretrained_weights_that_a_checkpoint_replaces(tmp_path, 
     def download(*_, **__):
         raise AssertionError('a download')
 
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr('kd_plugins.checkpoint.download.urlopen', download)
     monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', download)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     config = dict(cfg_path='mmpretrain::resnet/resnet18_8xb32_in1k.py', pretrained=True)

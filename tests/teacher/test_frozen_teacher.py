@@ -7,6 +7,8 @@ from torch import nn
 from toy import ToyClassifier, algorithm_config, is_same, snapshot, toy_batch
 
 from kd_plugins.algorithms import SingleTeacherDistill
+from kd_plugins.build import Declared
+from kd_plugins.recorders import RecorderSet
 from kd_plugins.teacher import FrozenTeacher
 
 
@@ -24,17 +26,31 @@ def test_all_modules_are_in_eval_mode():
     assert modes(teacher.model) == {False}
 
 
+def recorded(teacher, batch):
+    recorders = RecorderSet({'logits': Declared(dict(type='ModuleOutputs', source='fc'), '')})
+    recorders.attach(teacher.model)
+    with recorders:
+        teacher.record(recorders, **batch)
+    (logits,) = recorders.pop()['logits']
+    return logits
+
+
 def test_runs_without_gradient():
     teacher = FrozenTeacher(ToyClassifier())
-    output = teacher(torch.randn(2, 3, 8, 8, requires_grad=True))
-    assert not output.requires_grad
+    batch = toy_batch()
+    assert not recorded(teacher, {**batch, 'inputs': batch['inputs'].requires_grad_()}).requires_grad
     assert not any(parameter.requires_grad for parameter in teacher.model.parameters())
 
 
 def test_is_the_same_each_time_for_dropout_is_off():
     teacher = FrozenTeacher(ToyClassifier())
-    batch = toy_batch()['inputs']
-    assert torch.equal(teacher(batch), teacher(batch))
+    assert torch.equal(recorded(teacher, toy_batch()), recorded(teacher, toy_batch()))
+
+
+def test_is_in_eval_mode_again_after_somebody_trained_it(algorithm):
+    algorithm.teacher.train()
+    algorithm(**toy_batch(), mode='loss')
+    assert modes(algorithm.teacher) == {False}
 
 
 def test_train_does_not_reach_it(algorithm):

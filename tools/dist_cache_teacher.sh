@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Write a teacher cache with several processes:
+# bash tools/dist_cache_teacher.sh CONFIG GPUS [ARGS of tools/cache_teacher.py]
+# NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment describe several machines.
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYTHONPATH="$(dirname "$TOOLS")${PYTHONPATH:+:$PYTHONPATH}"
+# the interpreter of `make install`, where no other environment is active
+[ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$PATH"
+exec python "$TOOLS/dist_launch.py" cache_teacher "$@"
