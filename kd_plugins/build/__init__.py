@@ -2,6 +2,7 @@
 
 from kd_plugins.build.component import Declared, argument_faults, build_component, find_component, parameters_of
 from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.library import library_config_file, library_folder, read_library_config
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
 from kd_plugins.build.names import FALLBACK_SCOPE, is_registered, registered_names, user_scope
 
@@ -15,7 +16,10 @@ __all__ = [
     'find_component',
     'initialise',
     'is_registered',
+    'library_config_file',
+    'library_folder',
     'parameters_of',
+    'read_library_config',
     'registered_names',
     'resolve_model_config',
     'user_scope',

@@ -31,7 +31,8 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
     below, component, given = _what_failed(error, config)
     path = join_path(where, below)
     if isinstance(error, UserError):
-        return error.within(path)
+        start = _path_of_start(config, error)
+        return error.within(path if start is None else join_path(where, start))
     message = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
     unknown = _UNKNOWN_TYPE.match(message)
     if unknown:
@@ -77,6 +78,13 @@ def _what_failed(error: Exception, config: Any) -> tuple[str, Any, list[str]]:
             return (alike or [places[0][0]])[0], frame.f_locals.get('obj_cls', kind), list(map(str, built))
     node = config if isinstance(config, Mapping) else {}
     return '', node.get('type'), list(map(str, node))
+
+
+def _path_of_start(config: Any, error: UserError) -> str | None:
+    """Key path of the ``init_cfg`` whose checkpoint could not be loaded; None where the error is about another."""
+    fault = error.faults[0]
+    starts = ((path, node.get('checkpoint')) for path, node in _dicts(config, '') if fault.where == 'checkpoint')
+    return next((path for path, file in starts if isinstance(file, str) and file in fault.got), None)
 
 
 def _path_of_key(config: Any, path: str, key: str) -> str | None:

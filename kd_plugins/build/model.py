@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.library import read_library_config
 from kd_plugins.build.names import user_scope
 from kd_plugins.checkpoint import load_strictly
 from kd_plugins.errors import Fault, UserError, join_path
+from kd_plugins.stack import require_operators
 
 
 def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple[BaseModel, bool]:
@@ -25,7 +26,9 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
 
     Args:
         config: A model; or the config of one; or ``dict(cfg_path='mmpretrain::…', pretrained=…)``, where further keys
-            are merged into the model of the named config.
+            are merged into the model of the named config. ``pretrained=True`` takes the weights that the package lists
+            for it, and None leaves out those of the backbone as well, which mmseg's models name by a key
+            ``pretrained`` of their own.
         where: Key path of ``config``.
         data_preprocessor: Replaces the model's own where given.
 
@@ -109,6 +112,7 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
     pretrained = config.pop('pretrained', False)
     package = str(cfg_path).partition('::')[0]
     where = join_path(where, 'cfg_path')
+    require_operators(package, where)
     if '::' not in str(cfg_path) or importlib.util.find_spec(package) is None:
         raise UserError(
             Fault(
@@ -119,8 +123,8 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
             )
         )
     try:
-        library = get_config(cfg_path, pretrained=bool(pretrained))
-    except (FileNotFoundError, AssertionError) as error:
+        library = read_library_config(cfg_path, pretrained=bool(pretrained))
+    except FileNotFoundError as error:
         raise UserError(
             Fault(where, f'a config that {package} ships', repr(cfg_path), f'look in {package}/.mim/configs ({error})')
         ) from error
@@ -136,6 +140,8 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
     if 'data_preprocessor' in library:
         library.model.setdefault('data_preprocessor', library.data_preprocessor)
     model = Config(dict(model=library.model))
+    if pretrained is None and 'pretrained' in library.model:
+        config.pretrained = None
     model.merge_from_dict({'model': dict(config)})
     return package, model.model, library.get('model_path')
 

@@ -27,10 +27,13 @@ class PlainCNN(BaseBackbone):
         norm_cfg: The layers' norm, as mmcv's ``ConvModule`` takes it; None leaves it out and gives the convolutions a
             bias.
         act_cfg: The layers' activation; None leaves it out.
+        conv_cfg: The layers' convolution; None is the plain one.
+        pool_last: Also pool what the last stage returns.
         init_cfg: Weight initialisation, as mmengine's ``BaseModule`` takes it.
 
     Shape:
-        (N, in_channels, H, W) -> one (N, C_i, H / 2^i, W / 2^i) for each stage i of ``out_indices``, counted from 0.
+        (N, in_channels, H, W) -> one (N, C_i, H / 2^i, W / 2^i) for each stage i of ``out_indices``, counted from 0;
+        with ``pool_last`` the last stage's is (N, C_i, H / 2^(i+1), W / 2^(i+1)).
 
     Example:
         >>> backbone = PlainCNN(stages=((32,), (64,), (128,)))
@@ -45,6 +48,8 @@ class PlainCNN(BaseBackbone):
         out_indices: Sequence[int] = (-1,),
         norm_cfg: dict[str, Any] | None = dict(type='BN'),  # noqa: B006
         act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006
+        conv_cfg: dict[str, Any] | None = None,
+        pool_last: bool = False,
         init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -54,10 +59,13 @@ class PlainCNN(BaseBackbone):
         for widths in stages:
             layers = []
             for width in widths:
-                layers.append(ConvModule(in_channels, width, 3, padding=1, norm_cfg=norm_cfg, act_cfg=act_cfg))
+                layers.append(
+                    ConvModule(in_channels, width, 3, padding=1, conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+                )
                 in_channels = width
             self.stages.append(nn.Sequential(*layers))
         self.pool = nn.MaxPool2d(2)
+        self.pool_last = pool_last
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps of the stages in ``out_indices``, in rising order."""
@@ -65,7 +73,8 @@ class PlainCNN(BaseBackbone):
         for index, stage in enumerate(self.stages):
             x = stage(x if index == 0 else self.pool(x))  # (N, C, H, W) -> (N, C', H / 2, W / 2)
             if index in self.out_indices:
-                features.append(x)
+                last = index == len(self.stages) - 1
+                features.append(self.pool(x) if last and self.pool_last else x)
         return tuple(features)
 
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from rich.table import Table
+
+from kd_plugins.report.tables import markdown
 
 HEADINGS = ('model', 'images', 'epochs', 'parameters', 'top-1, %', 'seconds')
 
@@ -57,5 +60,4 @@ def terminal_table(title: str, rows: Sequence[Row]) -> Table:
 
 def markdown_table(rows: Sequence[Row]) -> str:
     """The comparison as a Markdown table."""
-    lines = [HEADINGS, ('---',) + ('---:',) * (len(HEADINGS) - 1), *(row.cells() for row in rows)]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    return markdown(pd.DataFrame([row.cells() for row in rows], columns=list(HEADINGS)), ('model',))

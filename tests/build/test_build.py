@@ -1,4 +1,3 @@
-import mmengine.hub
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -133,7 +132,7 @@ class TestBuildModel:
         weights = {name: torch.full_like(value, 2) for name, value in ToyClassifier().state_dict().items()}
         torch.save({'state_dict': weights}, tmp_path / 'w.pth')
         monkeypatch.setattr(
-            'kd_plugins.build.model.get_config',
+            'kd_plugins.build.model.read_library_config',
             lambda path, pretrained: ConfigDict(model=dict(type='ToyClassifier'), model_path=str(tmp_path / 'w.pth')),
         )
         model, loaded = build_model(dict(cfg_path=RESNET18, pretrained=True), 'here')
@@ -175,16 +174,16 @@ class TestBuildModel:
         assert caught.value.faults[0].where == 'here.cfg_path'
         assert repr(cfg_path) in str(caught.value)
 
-    def test_hub_is_told_not_to_look_for_weights(self, monkeypatch):
+    def test_weights_that_are_not_asked_for_are_not_looked_up(self, monkeypatch):
         asked = []
 
-        def get_config(path, pretrained):
-            asked.append(pretrained)
-            return mmengine.hub.get_config(path, pretrained=False)
+        def listed(package, path):
+            asked.append(path)
+            return {}
 
-        monkeypatch.setattr('kd_plugins.build.model.get_config', get_config)
+        monkeypatch.setattr('kd_plugins.build.library._get_cfg_metainfo', listed)
         build_model(dict(cfg_path=RESNET18), 'here')
-        assert asked == [False]
+        assert asked == []
 
 
 def fault_of(config):

@@ -44,6 +44,40 @@ def test_equals_the_same_layers_written_out():
     torch.testing.assert_close(backbone(images), (expected,))
 
 
+def test_pools_after_the_last_stage_where_asked():
+    torch.manual_seed(0)
+    plain = PlainCNN(((4,), (6,)), out_indices=(0, 1))
+    pooling = PlainCNN(((4,), (6,)), out_indices=(0, 1), pool_last=True)
+    pooling.load_state_dict(plain.state_dict())
+    images = torch.rand(2, 3, 8, 8)
+    first, last = plain(images)
+    torch.testing.assert_close(pooling(images), (first, nn.functional.max_pool2d(last, 2)))
+
+
+def test_with_a_stacked_head_is_the_vgg_like_student_of_the_cached_pair():
+    """Two blocks of two 3x3 convolutions to 64 and 128 channels, pooled, then 128 -> 32 -> 10, all with biases."""
+    model = MODELS.build(
+        dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(type='kd_plugins.PlainCNN', stages=((64, 64), (128, 128)), norm_cfg=None, pool_last=True),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='StackedLinearClsHead', num_classes=10, in_channels=128, mid_channels=[32], act_cfg=None),
+            _scope_='mmpretrain',
+        )
+    )
+    convolutions = sum(9 * fan_in * width + width for fan_in, width in ((3, 64), (64, 64), (64, 128), (128, 128)))
+    expected = convolutions + (128 * 32 + 32) + (32 * 10 + 10)
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected == 264_618
+    images = torch.randn(2, 3, 16, 16)
+    x = images
+    for stage in model.backbone.stages:
+        for layer in stage:
+            x = layer.conv(x).relu()
+        x = nn.functional.max_pool2d(x, 2)
+    first, second = model.head.layers
+    torch.testing.assert_close(model(images), second.fc(first.fc(x.mean((2, 3)))))
+
+
 def test_norm_and_activation_can_be_chosen():
     backbone = PlainCNN(((4,),), norm_cfg=dict(type='GN', num_groups=2), act_cfg=None)
     kinds = {type(module) for module in backbone.modules()}
