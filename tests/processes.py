@@ -16,17 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import pytest
 import torch.multiprocessing
 from torch.multiprocessing.spawn import ProcessException
 
 PROBE_LIMIT = 60
-# torchrun's workers have sessions of their own: asked to end, it takes up to 30 s to kill them
-GRACE = 40
+# the workers of a launch have sessions of their own: asked twice to end, it kills them
+GRACE = 20
+GRACE_AGAIN = 20
 
 PROBE = """
 import sys
@@ -38,29 +39,64 @@ torch.distributed.init_process_group(
 )
 for _ in range(5):
     torch.distributed.all_reduce(torch.ones(2**18))  # 1 MB
+torch.distributed.destroy_process_group()
 """
 
 
 def run(command: list[str], limit: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
-    """``subprocess.run`` with what was printed, for commands that start processes in turn.
+    """``subprocess.run`` with what was printed, for commands that start processes in turn."""
+    with started(command, **options) as launch:
+        return launch.wait(limit)
+
+
+class Launch:
+    """A command that starts processes in turn, while it runs.
 
     The output goes to files: a pipe stays open as long as any process down the line holds it.
+
+    Args:
+        process: The command.
+        stdout: Where it prints.
+        stderr: Where it complains.
     """
-    with tempfile.TemporaryFile('w+') as stdout, tempfile.TemporaryFile('w+') as stderr:
+
+    def __init__(self, process: subprocess.Popen[Any], stdout: IO[str], stderr: IO[str]) -> None:
+        self.process = process
+        self._files = stdout, stderr
+
+    def wait(self, limit: float = 300) -> subprocess.CompletedProcess[str]:
+        """Wait for the end. One that takes longer than ``limit`` seconds is ended, and to blame."""
+        late = _is_late(self.process, limit)
+        _end(self.process)
+        printed = self.printed()
+        if late:
+            _blame(f'{self.process.args} ran longer than {limit} s', '\n'.join(printed))
+        if self.process.returncode and _is_about_time(printed[1]):
+            _skip_if_gloo_fails(printed[1])
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, *printed)
+
+    def wait_for(self, happened: Callable[[], Any], limit: float = 120) -> None:
+        """Wait until something has happened that the command does."""
+        deadline = time.monotonic() + limit
+        while not happened():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                _blame(f'{self.process.args} did not come to it', '\n'.join(self.printed()))
+            time.sleep(0.02)
+
+    def printed(self) -> tuple[str, str]:
+        """What was printed up to now."""
+        return tuple(Path(file.name).read_text() for file in self._files)  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def started(command: list[str], **options: Any) -> Iterator[Launch]:
+    """Start a command; it does not outlive the context."""
+    with tempfile.NamedTemporaryFile('w') as stdout, tempfile.NamedTemporaryFile('w') as stderr:
         process = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True, **options)
         try:
-            late = _is_late(process, limit)
+            yield Launch(process, stdout, stderr)
         finally:
             _end(process)
-        printed = []
-        for file in (stdout, stderr):
-            file.seek(0)
-            printed.append(file.read())
-    if late:
-        _blame(f'{command} ran longer than {limit} s', '\n'.join(printed))
-    if process.returncode and _is_about_time(printed[1]):
-        _skip_if_gloo_fails(printed[1])
-    return subprocess.CompletedProcess(command, process.returncode, *printed)
 
 
 def spawn(function: Callable[..., None], arguments: tuple[Any, ...], processes: int, limit: float = 180) -> None:
@@ -117,10 +153,12 @@ def _is_late(process: subprocess.Popen[Any], limit: float) -> bool:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    """End a process and its group: asked first, so that it ends its own, then killed."""
+    """End a process and its group: asked first, so that it ends its own, asked again, then killed."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        _is_late(process, GRACE)
+        for patience in (GRACE, GRACE_AGAIN):
+            os.killpg(process.pid, signal.SIGTERM)
+            if not _is_late(process, patience):
+                break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,4 +1,4 @@
-"""Start a tool in several processes with torchrun; ``dist_train.sh`` and ``dist_test.sh`` come here."""
+"""Start a tool in several processes with torchrun; the scripts ``dist_*.sh`` come here."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import logging
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import torch
-import torch.distributed.run
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
 
-from kd_plugins.engine.command_line import INTERRUPTED_STATUS, USER_ERROR_STATUS, command
-from kd_plugins.engine.distributed import DEFAULT_PORT, check_gpus
+from kd_plugins.engine.command_line import INTERRUPTED_STATUS, ArgumentParser, command
+from kd_plugins.engine.distributed import DEFAULT_PORT, LAUNCHED, check_gpus
+from kd_plugins.engine.elastic_agent import describe_failure, exit_status, is_accident, run_agent
 from kd_plugins.errors import Fault, UserError
 
 TOOLS = Path(__file__).resolve().parent
 # the arguments before ARGS; GPUS is ours, the others are the tool's
-ARGUMENTS = {'train': ('CONFIG', 'GPUS'), 'test': ('CONFIG', 'CHECKPOINT', 'GPUS')}
+ARGUMENTS = {
+    'train': ('CONFIG', 'GPUS'),
+    'test': ('CONFIG', 'CHECKPOINT', 'GPUS'),
+    'cache_teacher': ('CONFIG', 'GPUS'),
+}
+# the option of the launch itself, for the tool that can go on where it was
+RESTARTS = '--max-restarts'
 
 
 @command
@@ -30,7 +37,10 @@ def main(argv: list[str] | None = None) -> None:
     usage = f'bash tools/dist_{tool}.sh {" ".join(names)} [ARGS of tools/{tool}.py]'
     if '-h' in arguments or '--help' in arguments:
         print(f'usage: {usage}\nNNODES, NODE_RANK, MASTER_ADDR and PORT come from the environment.')
+        if tool == 'train':
+            print(f'{RESTARTS} N: after a process died, start all again, up to N times, and go on where it was saved.')
         return
+    restarts = _take_restarts(arguments) if tool == 'train' else 0
     if len(arguments) < len(names):
         got = f'{len(arguments)} of them' if arguments else 'none'
         raise UserError(Fault(f'dist_{tool}.sh', ' '.join(names), got, f'run {usage}'))
@@ -41,13 +51,15 @@ def main(argv: list[str] | None = None) -> None:
     _set_threads(processes)
     given = len(names) - 1
     script = [str(TOOLS / f'{tool}.py'), *arguments[:given], '--launcher', 'pytorch', *arguments[given:]]
-    status = _run([f'--nproc-per-node={processes}', *_rendezvous(), *script])
+    os.environ[LAUNCHED] = time.strftime('%Y%m%d_%H%M%S')
+    options = [f'--nproc-per-node={processes}', f'--max-restarts={restarts}', *_rendezvous(restarts > 0)]
+    status = _run([*options, *script])
     if status:
         sys.exit(status)
 
 
 def _run(arguments: list[str]) -> int:
-    """Run torchrun.
+    """Run the processes with torchrun's arguments.
 
     Returns:
         The exit status of the process that failed first, 128 + n for one that signal n ended; 0 where none failed.
@@ -56,26 +68,37 @@ def _run(arguments: list[str]) -> int:
         # torchrun wraps each failure of a process in pages of its own
         logging.disable(logging.ERROR)
     try:
-        torch.distributed.run.run(torch.distributed.run.parse_args(arguments))
-    except ChildFailedError as error:
-        failed = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        if USER_ERROR_STATUS in failed.values():
-            return USER_ERROR_STATUS  # the process has said why
-        rank, failure = error.get_first_failure()
-        status = failure.exitcode
-        how = f'exit status {status}; its traceback is above' if status > 0 else f'signal {-status}'
-        print(f'error: process {rank} (pid {failure.pid}) ended with {how}', file=sys.stderr)
-        return status if status > 0 else 128 - status
-    except SignalException as signal:
-        return 128 + signal.sigval
+        failures = run_agent(arguments)
+    except SignalException as received:
+        return 128 + received.sigval
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS
-    return 0
+    except RendezvousError as error:
+        print(f'error: the machines do not meet, or no more: {error}', file=sys.stderr)
+        return 1
+    if not failures:
+        return 0
+    if is_accident(failures):
+        print(describe_failure(failures), file=sys.stderr)
+    return exit_status(failures)
 
 
-def _rendezvous() -> list[str]:
-    """Where the processes meet, from the environment variables of OpenMMLab's scripts, as torchrun's options."""
-    nodes = _whole_number('NNODES', os.environ.get('NNODES') or '1', 1)
+def _take_restarts(arguments: list[str]) -> int:
+    """Take the option of the launch out of the arguments, which are the tool's otherwise."""
+    parser = ArgumentParser(prog='dist_train.sh', add_help=False, allow_abbrev=False)
+    parser.add_argument(RESTARTS, default='0')
+    known, arguments[:] = parser.parse_known_args(arguments)
+    return _whole_number(RESTARTS, known.max_restarts, 0)
+
+
+def _rendezvous(restarts: bool) -> list[str]:
+    """Where the processes meet, from the environment variables of OpenMMLab's scripts, as torchrun's options.
+
+    Args:
+        restarts: Whether all machines may have to meet again.
+    """
+    machines = 'their number is fixed: start again with --resume on those that are left'
+    nodes = _whole_number('NNODES', os.environ.get('NNODES') or '1', 1, machines)
     node = _whole_number('NODE_RANK', os.environ.get('NODE_RANK') or '0', 0)
     if node >= nodes:
         raise UserError(Fault('NODE_RANK', f'less than NNODES, {nodes}', str(node), 'count the machines from 0'))
@@ -87,7 +110,31 @@ def _rendezvous() -> list[str]:
     if node == 0 and not _is_free(int(port)):
         raise UserError(Fault('PORT', 'a port that is free', f'{port}, which is in use', 'set PORT to another'))
     address = os.environ.get('MASTER_ADDR') or '127.0.0.1'
-    return [f'--nnodes={nodes}', f'--node-rank={node}', f'--master-addr={address}', f'--master-port={port}']
+    if not restarts:
+        return [f'--nnodes={nodes}', f'--node-rank={node}', f'--master-addr={address}', f'--master-port={port}']
+    # the processes of each start meet in a store of their own: torch 2.11 leaves the addresses of dead ones in a shared
+    os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'
+    return [
+        f'--nnodes={nodes}',
+        '--rdzv-backend=c10d',
+        '--rdzv-id=kd_plugins',
+        f'--rdzv-endpoint={address}:{port}',
+        f'--rdzv-conf=is_host={int(node == 0)}',
+        f'--local-addr={_own_address(address, int(port))}',
+    ]
+
+
+def _own_address(address: str, port: int) -> str:
+    """The address of this machine that others reach it at; nothing is sent to find it out."""
+    try:
+        family, kind, *_, target = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as towards:
+            towards.connect(target)
+            return towards.getsockname()[0]
+    except OSError as error:
+        raise UserError(
+            Fault('MASTER_ADDR', 'the address of the first machine', f'{address} ({error})', 'correct it')
+        ) from error
 
 
 def _set_threads(processes: int) -> None:

@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
 # Train under Slurm: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS of tools/train.py]
 # GPUS (8 by default), GPUS_PER_NODE (8, or GPUS where that is less), CPUS_PER_TASK (5) and SRUN_ARGS come from the
-# environment.
+# environment: GPUS=16 takes two machines of 8, SRUN_ARGS='--time=1-0 --qos=low' is passed on.
+#
+# A job that Slurm has queued again goes on from the newest checkpoint of its work_dir. One that saves 2 minutes before
+# its time is up or it is preempted, and is queued again by itself or by Slurm:
+#   sbatch --requeue --open-mode=append --signal=TERM@120 --time=1-0 -p PARTITION --gres=gpu:8 --ntasks=8 \
+#       --ntasks-per-node=8 --cpus-per-task=5 --wrap='bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG;
+#       status=$?; [ $status -eq 143 ] && scontrol requeue $SLURM_JOB_ID; exit $status'
 if [ $# -lt 3 ]; then
     echo "usage: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=…] \\" >&2
     echo "       bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS of tools/train.py]" >&2

@@ -7,6 +7,7 @@ from mmengine.dist import is_main_process
 from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.engine.launch import test
+from kd_plugins.engine.packed_checkpoint import unpacked
 
 
 @command
@@ -14,13 +15,13 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the command line and test."""
     parser = ArgumentParser(description='Evaluate a checkpoint')
     add_config_arguments(parser)
-    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument('checkpoint', help='path of the checkpoint, or of a student packed by tools/export_student.py')
     arguments = parser.parse_args(argv)
 
     config = load_config(arguments.config, arguments.cfg_options)
     apply_arguments(config, arguments)
-    config.load_from = arguments.checkpoint
-    metrics = test(config)
+    with unpacked(config, arguments.checkpoint) as config.load_from:
+        metrics = test(config)
     if is_main_process():
         for name, value in metrics.items():
             print(f'{name}: {value:.4f}')

@@ -1,10 +1,12 @@
 """Train as a config says: ``python tools/train.py CONFIG``."""
 
+import argparse
 import sys
 
 from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.engine.launch import set_training_options, train
+from kd_plugins.preflight.precision import HALF_PRECISIONS
 
 
 @command
@@ -19,7 +21,16 @@ def main(argv: list[str] | None = None) -> None:
         metavar='PATH',
         help='continue from a checkpoint; from the newest one of the work_dir without PATH',
     )
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const=True,
+        default=False,
+        type=_precision,
+        metavar='{bf16,fp16}',
+        help='train in mixed precision; without a value in float16 with a dynamic loss scale on a GPU, in bfloat16 on '
+        'a CPU, unless the config has a dtype',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--seed', type=int, help='seed of all random numbers')
     parser.add_argument('--deterministic', action='store_true', help='use deterministic algorithms')
@@ -36,6 +47,14 @@ def main(argv: list[str] | None = None) -> None:
         deterministic=arguments.deterministic,
     )
     train(config)
+
+
+def _precision(text: str) -> str:
+    """The value of --amp, which need not have one and may so take what comes after it."""
+    if text not in HALF_PRECISIONS:
+        message = f'expected bf16 or fp16, got {text!r}; the config goes first: CONFIG --amp'
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 if __name__ == '__main__':

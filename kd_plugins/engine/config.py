@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from kd_plugins.build import FALLBACK_SCOPE
 from kd_plugins.compat.bridge import require_mmrazor
 from kd_plugins.compat.names import OWN_REGISTRIES
 from kd_plugins.compat.reading import read_config
 from kd_plugins.compat.translate import mmrazor_types, translate
+from kd_plugins.engine.command_line import KeyValueAction
 from kd_plugins.engine.distributed import rank_of_speaker
 from kd_plugins.errors import Fault, UserError, closest, describe_error
+from kd_plugins.stack import require_operators
 
 # parts of distillers
 PARTS = ('kd_plugins.losses', 'kd_plugins.connectors', 'kd_plugins.recorders', 'kd_plugins.deliveries')
@@ -36,14 +38,15 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         The config, with types of ours written as ``kd_plugins.X``, and in mmpretrain's scope unless it names another.
 
     Raises:
-        UserError: The file is not there or cannot be executed, an option does not fit it, or it names types of the
-            mmrazor package, which cannot be imported.
+        UserError: The file is not there or cannot be executed, an option does not fit it, it names types of the
+            mmrazor package, which cannot be imported, or detectors or segmentors, which mmcv has no operators for.
     """
     config, notes = read_translated(path, options)
     if notes and rank_of_speaker() == 0:
         # not to stdout, where tools print what others read
         print(describe_notes(path, notes), file=sys.stderr, flush=True)
     config.default_scope = config.get('default_scope') or FALLBACK_SCOPE
+    require_operators(config.default_scope, 'default_scope')
     for where in mmrazor_types(config)[:1]:
         require_mmrazor(where)
     qualify_types(config)
@@ -69,6 +72,8 @@ def read_translated(path: str | Path, options: dict[str, Any] | None = None) -> 
         raise UserError(Fault('CONFIG', 'a config file', f'{path}, which does not exist', closest(str(path), nearby)))
     try:
         config, notes = read_config(path)
+    except UserError:
+        raise
     except Exception as error:
         # a config is the user's own Python: whatever it raises is theirs to mend
         message = str(error) if isinstance(error, OSError) else describe_error(error, 400)
@@ -123,7 +128,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValueAction,
         metavar='KEY=VALUE',
         help='values to change in the config, e.g. train_cfg.max_epochs=10',
     )

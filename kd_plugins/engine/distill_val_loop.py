@@ -8,15 +8,14 @@ from typing import Any
 
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop, autocast
 from mmengine.runner.loops import _parse_losses, _update_losses
 
+from kd_plugins.engine.model_of import model_of
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import LOOPS
+from kd_plugins.report.run_log import TEACHER_PREFIX
 from kd_plugins.teacher import Teachers
-
-TEACHER_PREFIX = 'teacher.'
 
 
 @LOOPS.register_module()
@@ -38,7 +37,7 @@ class SingleTeacherDistillValLoop(ValLoop):
 
     def __init__(self, runner: Any, dataloader: Any, evaluator: Any, fp16: bool = False) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.algorithm = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.algorithm = model_of(runner)
         if not hasattr(self.algorithm, 'teacher'):
             raise UserError(
                 Fault(
@@ -58,13 +57,14 @@ class SingleTeacherDistillValLoop(ValLoop):
         """
         metrics = run_student(self)
         if self.teacher_metrics is None or getattr(self.algorithm, 'teacher_trainable', False):
-            self.teacher_metrics = self._evaluate_teachers()
+            self.teacher_metrics = self.evaluate_teachers()
         metrics.update(self.teacher_metrics)
         self.runner.call_hook('after_val_epoch', metrics=metrics)
         self.runner.call_hook('after_val')
         return metrics
 
-    def _evaluate_teachers(self) -> dict[str, float]:
+    def evaluate_teachers(self) -> dict[str, float]:
+        """The metrics of the teachers alone, under ``teacher.``; no hook is told."""
         teacher = self.algorithm.teacher
         if not isinstance(teacher, Teachers):
             return self._evaluate(teacher, TEACHER_PREFIX)

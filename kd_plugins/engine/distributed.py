@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -32,6 +33,10 @@ LAUNCH_LINES = {
     'mpi': 'mpirun -n GPUS python tools/train.py CONFIG --launcher mpi',
 }
 DEFAULT_PORT = '29500'
+# when a launch began, local time, as mmengine's checkpoints have it
+LAUNCHED = 'KD_PLUGINS_LAUNCHED'
+# how often torchrun or Slurm has started the processes again
+RESTART_VARIABLES = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
 
 
 def prepare_distributed(config: Any) -> None:
@@ -44,8 +49,8 @@ def prepare_distributed(config: Any) -> None:
         config: The whole config; ``env_cfg`` and ``model_wrapper_cfg`` are changed where there is no GPU.
 
     Raises:
-        UserError: The launcher was named but did not start this process, there are fewer GPUs than processes, or
-            ``env_cfg.dist_cfg.timeout`` is no number of seconds.
+        UserError: The launcher was named but did not start this process, there are fewer GPUs than processes,
+            ``env_cfg.dist_cfg.timeout`` is no number of seconds, or ``sync_bn`` is asked for without GPUs.
     """
     launcher = config.launcher
     if launcher == 'none':
@@ -53,7 +58,13 @@ def prepare_distributed(config: Any) -> None:
     _check_launched_by(launcher)
     if torch.cuda.is_available():
         check_gpus(_processes_here(launcher))
+        if os.environ.get(LOCAL_SIZE_VARIABLES[launcher]) == os.environ[PROCESS_VARIABLES[launcher][1]]:
+            # for what they agree on beside their GPUs
+            use_loopback()
         return
+    if config.get('sync_bn'):
+        expected = 'none on a machine without GPUs, for torch synchronises on GPUs alone'
+        raise UserError(Fault('sync_bn', expected, repr(config.sync_bn), 'remove it, or freeze the BatchNorms'))
     config.setdefault('env_cfg', {})
     config.env_cfg.dist_cfg = {**(config.env_cfg.get('dist_cfg') or {}), 'backend': 'gloo'}
     wrapper = config.get('model_wrapper_cfg') or dict(
@@ -70,6 +81,22 @@ def prepare_distributed(config: Any) -> None:
         if os.environ.get(LOCAL_SIZE_VARIABLES[launcher]) == os.environ['WORLD_SIZE']:
             use_loopback()
         torch.distributed.init_process_group('gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
+
+
+def was_restarted() -> bool:
+    """Whether torchrun or Slurm has started this process in place of one that ended before its work was done."""
+    return any(os.environ.get(name, '0') not in ('', '0') for name in RESTART_VARIABLES)
+
+
+def leave_processes() -> None:
+    """End the process group of this process, if it has one, at the end of its work.
+
+    A thread of gloo that is still letting go of its last message as Python shuts down would abort the process.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # a model that is wrapped for several processes has to be gone before the group is
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def use_loopback() -> None:

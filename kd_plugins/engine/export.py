@@ -1,4 +1,4 @@
-"""Take the student out of a distillation: weights and a config that its own library loads."""
+"""Take the student out of a training: weights and a config that its own library loads, or a file that is deployed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from mmengine.registry import DefaultScope
 
 from kd_plugins.build import FALLBACK_SCOPE, build_model, resolve_model_config
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
+from kd_plugins.engine.export_onnx import images_of, save_onnx
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import pipeline_of
 from kd_plugins.registry import SCOPE
 
-SUFFIXES = ('.pth', '.safetensors')
+PACKED_SUFFIX = '.packed.safetensors'
+ONNX_SUFFIX = '.onnx'
+SUFFIXES = ('.pth', '.safetensors', PACKED_SUFFIX, ONNX_SUFFIX)
 HEADER = '# Exported by kd_plugins'
 
 
@@ -49,27 +52,32 @@ class ExportedStudent:
 
 
 def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> ExportedStudent:
-    """Write the student of a distillation as a plain checkpoint, and beside it a config of the student alone.
+    """Write the student of a distillation, and beside it a config of the student alone.
+
+    ``.pth`` and ``.safetensors`` are plain checkpoints. ``.packed.safetensors`` holds the weights of quantised layers
+    in as few bits as they have, ``.onnx`` the network for other programs; for both, a model that was trained without a
+    teacher is a student, too.
 
     With an EMA hook the checkpoint's ``state_dict`` holds the averaged weights, and those are exported.
 
     Args:
-        config: The whole config of the distillation, of :func:`kd_plugins.engine.config.load_config`.
+        config: The whole config of the training, of :func:`kd_plugins.engine.config.load_config`.
         checkpoint: A checkpoint of its training.
-        out: Where the weights go, ``.pth`` or ``.safetensors``. The config goes beside, with the suffix ``.py``. Files
-            of an earlier export are replaced, others are not.
+        out: Where the weights go; the suffix says how. The config goes beside, with the suffix ``.py``. Files of an
+            earlier export are replaced, others are not.
 
     Returns:
         What was written.
 
     Raises:
-        UserError: The config is not that of a distillation, the checkpoint is not one of its student, or ``out`` cannot
-            be written. Nothing is left behind then.
+        UserError: The config is not that of a distillation, the checkpoint is not one of its student, the student has
+            no such form, or ``out`` cannot be written. Nothing is left behind then.
     """
     out = Path(out).expanduser()
     _check_target(out)
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
-        scope, model_config = _student_config(config)
+        alone = _suffix_of(out) in (PACKED_SUFFIX, ONNX_SUFFIX)
+        scope, model_config = student_config(config, alone)
         student, _ = build_model(copy.deepcopy({**model_config, '_scope_': scope}), 'model.architecture')
     content = read_checkpoint(checkpoint, 'CHECKPOINT')
     weights = weights_of(content)
@@ -87,21 +95,43 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
     meta = content.get('meta')
     dataset_meta = _plain(meta.get('dataset_meta')) if isinstance(meta, Mapping) else None
     modules = {type(module).__module__ for module in student.modules()}
+    if _is_ours(model_config):
+        modules.add(SCOPE)
     exported: dict[str, Any] = dict(default_scope=scope)
     imports = _imports_of(config, modules)
     if imports:
         exported['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
     exported['model'] = model_config
     exported.update(_testing(config, scope, dataset_meta))
-    _write(out, Config(exported), weights, {'dataset_meta': dataset_meta or {}})
+    student.eval()
+    if _suffix_of(out) == PACKED_SUFFIX:
+        # imports mmpretrain, which the model has done by now
+        from kd_plugins.models.quantized import save_packed
+
+        _write(out, Config(exported), lambda path: save_packed(student, path))
+    elif _suffix_of(out) == ONNX_SUFFIX:
+        images = images_of(config, student)
+        _write(out, Config(exported), lambda path: save_onnx(student, images, path))
+    else:
+        meta = {'dataset_meta': dataset_meta or {}}
+        _write(out, Config(exported), lambda path: _save_checkpoint(weights, meta, path))
     return ExportedStudent(
         weights=out,
-        config=out.with_suffix('.py'),
+        config=config_beside(out),
         parameters=sum(parameter.numel() for parameter in student.parameters()),
         scope=scope,
         needs_kd_plugins=SCOPE in imports,
         has_pipeline='test_dataloader' in exported,
     )
+
+
+def config_beside(out: Path) -> Path:
+    """Where the config of an exported file lies."""
+    return out.with_name(f'{out.name.removesuffix(_suffix_of(out))}.py')
+
+
+def _suffix_of(out: Path) -> str:
+    return PACKED_SUFFIX if out.name.endswith(PACKED_SUFFIX) else out.suffix
 
 
 def _check_target(out: Path) -> None:
@@ -110,7 +140,7 @@ def _check_target(out: Path) -> None:
         raise UserError(Fault('OUT', expected, str(out), f'write for instance {out.with_suffix(SUFFIXES[0])}'))
     if not out.parent.is_dir():
         raise UserError(Fault('OUT', 'a folder that exists', str(out.parent), f'create it: mkdir -p {out.parent}'))
-    config = out.with_suffix('.py')
+    config = config_beside(out)
     for path in (out, config):
         if path.exists() and not _is_earlier_export(config):
             raise UserError(
@@ -122,9 +152,14 @@ def _is_earlier_export(config: Path) -> bool:
     return config.is_file() and config.read_bytes().startswith(HEADER.encode())
 
 
-def _student_config(config: Config) -> tuple[str, ConfigDict]:
-    """The student's scope, and its config with ``cfg_path`` resolved and the preprocessing that it was trained with."""
-    architecture = config.model.get('architecture')
+def student_config(config: Config, alone: bool) -> tuple[str, ConfigDict]:
+    """The student's scope, and its config with ``cfg_path`` resolved and the preprocessing that it was trained with.
+
+    Args:
+        config: The whole config.
+        alone: Whether a model that was trained without a distillation will do.
+    """
+    architecture = config.model.get('architecture', config.model if alone else None)
     if architecture is None:
         raise UserError(
             Fault(
@@ -150,6 +185,8 @@ def _drop_pretrained(node: Any) -> None:
         initialisation = node.get('init_cfg')
         if isinstance(initialisation, dict) and initialisation.get('type') == 'Pretrained':
             del node['init_cfg']
+        if isinstance(node.get('pretrained'), str):
+            node['pretrained'] = None
     children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     for child in children:
         _drop_pretrained(child)
@@ -208,9 +245,18 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) else None
 
 
-def _write(out: Path, config: Config, weights: Mapping[str, torch.Tensor], meta: dict[str, Any]) -> None:
-    """Write both files under a temporary name, look whether the config reads as it should, and move them in place."""
+def _save_checkpoint(weights: Mapping[str, torch.Tensor], meta: dict[str, Any], path: Path) -> None:
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+    if path.suffix == '.safetensors':
+        metadata = {'format': 'pt', **{key: json.dumps(value) for key, value in meta.items()}}
+        safetensors.torch.save_file(tensors, path, metadata)
+        return
+    with path.open('wb') as file:
+        torch.save({'state_dict': tensors, 'meta': meta}, file)
+
+
+def _write(out: Path, config: Config, save: Callable[[Path], None]) -> None:
+    """Write both files under a temporary name, look whether the config reads as it should, and move them in place."""
     try:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix='.export_') as folder:
             written = Path(folder, out.name)
@@ -222,14 +268,8 @@ def _write(out: Path, config: Config, weights: Mapping[str, torch.Tensor], meta:
                         'model.architecture', 'plain values', 'some that a file cannot hold', 'write types as strings'
                     )
                 )
-            if out.suffix == '.safetensors':
-                safetensors.torch.save_file(
-                    tensors, written, {'format': 'pt', **{k: json.dumps(v) for k, v in meta.items()}}
-                )
-            else:
-                with written.open('wb') as file:
-                    torch.save({'state_dict': tensors, 'meta': meta}, file)
-            os.replace(described, out.with_suffix('.py'))
+            save(written)
+            os.replace(described, config_beside(out))
             os.replace(written, out)
     except OSError as error:
         raise UserError(Fault('OUT', 'a place that can be written', f'{out} ({error})', 'choose another')) from error

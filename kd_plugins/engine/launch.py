@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import traceback
+import errno
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,14 +14,28 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from kd_plugins.build import explain_failure
+from kd_plugins.engine.allocator import keep_freed_memory
+from kd_plugins.engine.cache_check import check_teacher_cache
+from kd_plugins.engine.cache_config import use_teacher_cache
+from kd_plugins.engine.compile_student import compile_student
 from kd_plugins.engine.config import qualify_types
-from kd_plugins.engine.distributed import prepare_distributed
+from kd_plugins.engine.data_check import check_data, explain_data_failure
+from kd_plugins.engine.distill_schedule_hook import DistillScheduleHook
+from kd_plugins.engine.distributed import prepare_distributed, rank_of_speaker
+from kd_plugins.engine.mixed_precision import use_mixed_precision
 from kd_plugins.engine.progress_hook import ProgressHook
-from kd_plugins.engine.quiet_runner import build_runner
+from kd_plugins.engine.resume import build_runner, choose_checkpoint
+from kd_plugins.engine.run_result import describe_config, record_result
+from kd_plugins.engine.sound_data import PARTS, as_written, bad_files_refused, show_as_written, use_sound_data
+from kd_plugins.engine.stop_distill_hook import StopDistillHook
+from kd_plugins.engine.stop_signals import stoppable
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import check_testing, check_training, notes
+from kd_plugins.preflight import check_testing, check_training, forbid_downloads, notes
+from kd_plugins.report.result import FILE
 
+# a disk, a quota or a limit of a process
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # what a class raises whose arguments are wrong; the rest is about the machine, and keeps its traceback
 CONFIG_ERRORS = (
     AssertionError,
@@ -35,7 +51,7 @@ CONFIG_ERRORS = (
 
 
 def train(config: Any) -> Runner:
-    """Train as a config says.
+    """Train as a config says, evaluate what came of it, and write ``result.json`` into the work_dir.
 
     Args:
         config: The whole config, ``work_dir`` and ``launcher`` included.
@@ -46,8 +62,15 @@ def train(config: Any) -> Runner:
     Raises:
         UserError: The config cannot run; nothing is left in the work_dir then.
     """
+    description = describe_config(config)
     runner = prepare_training(config)
+    if is_main_process():
+        # of an earlier training in this folder
+        (Path(runner.work_dir) / FILE).unlink(missing_ok=True)
+    start = time.perf_counter()
     run_training(runner)
+    with bad_files_refused(runner):
+        record_result(runner, description, time.perf_counter() - start)
     return runner
 
 
@@ -56,9 +79,20 @@ def run_training(runner: Runner) -> None:
 
     Args:
         runner: Of :func:`prepare_training`.
+
+    Raises:
+        UserError: The disk is full, or a file of the data is bad.
+        StopRequested: SIGTERM or Ctrl-C has come; the training can be resumed.
     """
     try:
-        runner.train()
+        with stoppable(), bad_files_refused(runner):
+            runner.train()
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        advice = 'make room, and go on with --resume: the checkpoints that were saved before are whole'
+        fault = Fault('work_dir', 'room for checkpoints and logs', f'{runner.work_dir} ({error})', advice)
+        raise UserError(fault) from error
     finally:
         for hook in runner.hooks:
             if isinstance(hook, ProgressHook):
@@ -79,13 +113,22 @@ def prepare_training(config: Any) -> Runner:
     """
     complete_config(config)
     prepare_distributed(config)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     with work_dir_of_run(config.work_dir):
+        told = choose_checkpoint(config)
         findings = check_training(config)
-        if is_main_process():
-            for line in notes(findings):
+        if rank_of_speaker() == 0:
+            for line in [*told, *notes(findings)]:
                 print(line, flush=True)
+        use_sound_data(config)
         runner = _build_runner(config)
         _load_data(runner)
+        check_data(runner)
+        check_teacher_cache(runner)
+        for hook in runner.hooks:
+            if isinstance(hook, (DistillScheduleHook, StopDistillHook)):
+                hook.refuse_misfit(runner)
     return runner
 
 
@@ -99,21 +142,23 @@ def test(config: Any) -> dict[str, float]:
         The metrics.
 
     Raises:
-        UserError: The config cannot run, or the checkpoint is not one of its model.
+        UserError: The config cannot run, the checkpoint is not one of its model, or a file of the data is bad.
     """
     _complete_loaders(config)
     prepare_distributed(config)
     with work_dir_of_run(config.work_dir):
         check_testing(config)
+        use_sound_data(config)
         runner = _build_runner(config)
-    return runner.test()
+    with bad_files_refused(runner):
+        return runner.test()
 
 
 def set_training_options(
     config: Any,
     *,
     resume: str | None = None,
-    amp: bool = False,
+    amp: bool | str = False,
     auto_scale_lr: bool = False,
     seed: int | None = None,
     deterministic: bool = False,
@@ -123,7 +168,7 @@ def set_training_options(
     Args:
         config: The whole config.
         resume: ``'auto'`` for the newest checkpoint of the work_dir, or a path.
-        amp: Train in mixed precision.
+        amp: Train in mixed precision: ``'bf16'`` or ``'fp16'``; True for what :func:`use_mixed_precision` chooses.
         auto_scale_lr: Scale the learning rate with the number of images per step.
         seed: Of all random numbers.
         deterministic: Use deterministic algorithms.
@@ -135,14 +180,7 @@ def set_training_options(
         config.resume = True
         config.load_from = None if resume == 'auto' else resume
     if amp:
-        if not torch.cuda.is_available():
-            raise UserError(Fault('--amp', 'a GPU', 'a machine without', "leave it out: mmengine's AMP needs a GPU"))
-        wrapper = config.optim_wrapper
-        # with a constructor of its own, each part of the model has an optimiser
-        parts = [wrapper] if 'optimizer' in wrapper else [part for part in wrapper.values() if isinstance(part, dict)]
-        for part in parts:
-            part['type'] = 'AmpOptimWrapper'
-            part.setdefault('loss_scale', 'dynamic')
+        use_mixed_precision(config, None if amp is True else amp)
     if auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise UserError(
@@ -159,41 +197,45 @@ def set_training_options(
 
 
 def complete_config(config: Any) -> None:
-    """Add what every run of ours has and a config need not say: keys of data loaders, and hooks.
+    """Add what every run of ours has and a config need not say: data loaders' keys, a cache's views, hooks.
 
     Args:
         config: The whole config, which is changed.
+
+    Raises:
+        UserError: There is no cache at ``model.teacher_cache``, or the config has other views than it.
     """
     _complete_loaders(config)
+    compile_student(config)
+    use_teacher_cache(config)
     _add_hooks(config)
 
 
 def _build_runner(config: Any) -> Runner:
     try:
-        return build_runner(config)
+        runner = build_runner(config)
     except CONFIG_ERRORS as error:
         raise _explain(error, config) from error
+    show_as_written(runner)
+    return runner
 
 
 def _load_data(runner: Runner) -> None:
-    """Build both loops now, for their data sets complain about files."""
-    try:
-        _ = runner.train_loop, runner.val_loop
-    except (OSError, RuntimeError, *CONFIG_ERRORS) as error:
-        # how the data sets of OpenMMLab say that files are missing or damaged
-        calls = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-        if calls & {'full_init', 'load_data_list'} and not isinstance(error, KeyError):
-            message = f'{type(error).__name__}: {error}'
-            raise UserError(
-                Fault('data', 'files of the data set', message, 'look at data_root and ann_file of the data loaders')
-            ) from error
-        if not isinstance(error, CONFIG_ERRORS):
-            raise
-        raise _explain(error, runner.cfg) from error
+    """Build all loops now, for their data sets complain about files."""
+    for part in PARTS:
+        try:
+            getattr(runner, f'{part}_loop')
+        except (OSError, RuntimeError, *CONFIG_ERRORS) as error:
+            explained = explain_data_failure(error, part)
+            if explained is not None:
+                raise explained from error
+            if not isinstance(error, CONFIG_ERRORS):
+                raise
+            raise _explain(error, runner.cfg) from error
 
 
 def _explain(error: Exception, config: Any) -> UserError:
-    explained = explain_failure(error, '', config._cfg_dict)
+    explained = explain_failure(error, '', as_written(config._cfg_dict))
     return UserError(*(replace(fault, where=fault.where or 'CONFIG') for fault in explained.faults))
 
 
@@ -204,7 +246,14 @@ def _add_hooks(config: Any) -> None:
         return  # preflight says what is wrong with it
     types = [hook.get('type') if isinstance(hook, dict) else type(hook) for hook in hooks]
     present = {getattr(kind, '__name__', str(kind).rpartition('.')[2]) for kind in types}
-    wanted = ['ProgressHook', 'LogHistoryHook', 'MMRazorCheckpointHook']
+    wanted = [
+        'ProgressHook',
+        'LogHistoryHook',
+        'MMRazorCheckpointHook',
+        'FiniteLossHook',
+        'StopOnSignalHook',
+        'BadFilesHook',
+    ]
     if config.get('launcher', 'none') != 'none':
         # each process has BatchNorm statistics of its own images: all validate and save their mean
         wanted.append('SyncBuffersHook')
@@ -213,7 +262,8 @@ def _add_hooks(config: Any) -> None:
 
 
 def _complete_loaders(config: Any) -> None:
-    """Give every data loader what mmpretrain's tools give it: its data configs rely on that."""
+    """Give every data loader what mmpretrain's tools give it: its data configs rely on that. None downloads unasked."""
+    forbid_downloads(config)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = config.get(name)
         if isinstance(loader, dict):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from kd_plugins.compat.checkpoint import convert_optimizer
+from kd_plugins.engine.model_of import model_of
 from kd_plugins.registry import HOOKS
 
 
@@ -17,5 +17,4 @@ class MMRazorCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Convert what was loaded, before the runner takes it over."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        convert_optimizer(checkpoint, model, '--resume')
+        convert_optimizer(checkpoint, model_of(runner), '--resume')

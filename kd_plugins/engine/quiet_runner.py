@@ -5,27 +5,29 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from rich.console import Console
 
+# a file of the log, and how many older ones are kept
+LOG_BYTES, LOG_FILES = 20 * 2**20, 4
+
 
 class QuietRunner(Runner):
-    """Writes warnings alone to a terminal; the log file, and a pipe, get everything as before."""
+    """Writes warnings alone to a terminal; the log file, and a pipe, get everything as before.
+
+    The log begins a new file every 20 MB, and keeps the last five.
+    """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
-        """Build mmengine's logger and raise the level of its terminal."""
+        """Build mmengine's logger, bound its file, and raise the level of its terminal."""
+        files = dict(type='RotatingFileHandler', maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+        kwargs.setdefault('file_handler_cfg', files)
         logger = super().build_logger(*args, **kwargs)
         if Console(stderr=True).is_terminal:
             for handler in console_handlers(logger):
                 handler.setLevel(max(handler.level, logging.WARNING))
                 handler.addFilter(_concerns_the_user)
         return logger
-
-
-def build_runner(config: Any) -> Runner:
-    """Build the runner of a config: its own ``runner_type``, or a :class:`QuietRunner`."""
-    return RUNNERS.build(config) if 'runner_type' in config else QuietRunner.from_cfg(config)
 
 
 def _concerns_the_user(record: logging.LogRecord) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from kd_plugins.engine.model_of import model_of
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import HOOKS
 
@@ -32,14 +32,14 @@ class StopDistillHook(Hook):
             )
         self.stop_epoch = stop_epoch
 
-    def before_train(self, runner: Any) -> None:
+    def refuse_misfit(self, runner: Any) -> None:
         """Refuse a training that cannot go on without its teacher.
 
         Raises:
             UserError: The model is no distillation or does not calculate the student's own loss, or the training does
                 not count epochs.
         """
-        algorithm = _algorithm(runner)
+        algorithm = model_of(runner)
         if not hasattr(algorithm, 'distillation_stopped') or not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise UserError(
                 Fault(
@@ -59,13 +59,13 @@ class StopDistillHook(Hook):
                 )
             )
 
+    def before_train(self, runner: Any) -> None:
+        """Refuse what :meth:`refuse_misfit` does, for tools that do not ask before."""
+        self.refuse_misfit(runner)
+
     def before_train_epoch(self, runner: Any) -> None:
         """Stop the distillation when its time has come."""
-        algorithm = _algorithm(runner)
+        algorithm = model_of(runner)
         if runner.epoch >= self.stop_epoch and not algorithm.distillation_stopped:
             runner.logger.info(f'Distillation stops: from epoch {runner.epoch + 1} on, the student learns alone.')
             algorithm.distillation_stopped = True
-
-
-def _algorithm(runner: Any) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -15,11 +15,11 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from processes import spawn
 from torch import nn
-from toy import algorithm_config, runner_config, snapshot, toy_batch
+from toy import ToyClassifier, algorithm_config, runner_config, snapshot, toy_batch
 
 from kd_plugins.engine import command_line, distributed
 from kd_plugins.engine.command_line import command
-from kd_plugins.engine.distributed import check_gpus, prepare_distributed, rank_of_speaker, use_loopback
+from kd_plugins.engine.distributed import check_gpus, prepare_distributed, rank_of_speaker, use_loopback, was_restarted
 from kd_plugins.errors import Fault, UserError
 
 PROCESSES = 2
@@ -103,6 +103,23 @@ def test_two_processes_equal_one_with_the_doubled_batch(results, index):
 
 
 @pytest.mark.slow
+def test_gradients_with_frozen_batch_norm(results, request):
+    """To be seen with ``-s``."""
+    alone, both = results
+
+    worst = max(difference(process[0][1], alone[0][1]) for process in both)
+
+    print(f'\n{request.node.callspec.id}: worst relative difference of a gradient: {worst:.1e}')
+    assert worst < 1e-5
+
+
+def difference(tensors, expected):
+    """The largest difference of two dicts of tensors, as a part of the largest value of its tensor."""
+    assert tensors.keys() == expected.keys()
+    return max(((tensors[name] - value).abs().max() / value.abs().max()).item() for name, value in expected.items())
+
+
+@pytest.mark.slow
 def test_connectors_learn_until_distillation_stops(results):
     alone, _ = results
     names = [name for name in alone[0][1] if name.startswith('distiller.connectors.widen.conv_module.')]
@@ -112,10 +129,97 @@ def test_connectors_learn_until_distillation_stops(results):
     assert all(alone[1][1][name].abs().sum() == 0 for name in names)
 
 
-def train_data_free(rank, port, kind, student_iter, folder):
-    """A process of a data-free distillation, as MMRazor's configs describe one; writes its weights."""
+@pytest.fixture
+def alone_in_a_group():
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    yield
+    gc.collect()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('trainable_teacher', [False, True])
+def test_what_is_sent_between_processes(trainable_teacher, alone_in_a_group):
+    """Buffers in each forward, which is torch's default, and gradients: none of a frozen teacher."""
+    algorithm = build(trainable_teacher)
+    model = MMDistributedDataParallel(algorithm, broadcast_buffers=True)
+    buffers = {id(buffer) for buffer in model.modules_buffers}
+    weights = {id(weight) for weight in model._module_parameters}
+    del model
+    of_student = {id(buffer) for buffer in algorithm.student.buffers()}
+    of_teacher = {id(buffer) for buffer in algorithm.teacher.buffers()}
+    assert of_teacher
+    assert buffers >= of_student
+    assert buffers & of_teacher == (of_teacher if trainable_teacher else set())
+    learning = {id(weight) for weight in algorithm.teacher.parameters()}
+    assert weights & learning == (learning if trainable_teacher else set())
+
+
+@MODELS.register_module()
+class FrozenNormClassifier(ToyClassifier):
+    """What depends on the batch or on chance is off in training too."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        for module in (self.bn, self.dropout):
+            module.eval()
+        return self
+
+
+def epoch_config(folder, batch_size, **changes):
+    """An epoch of eight steps with eight images each, of all processes together."""
+    config = algorithm_config(architecture=dict(type='FrozenNormClassifier'))
+    del config['distiller']['connectors']['widen']['norm_cfg']
+    config = runner_config(folder, dict(type='kd_plugins.SingleTeacherDistill', **config), **changes)
+    config['train_dataloader'] |= dict(dataset=dict(type='ToyDataset', size=64), batch_size=batch_size)
+    return Config(config)
+
+
+def train_an_epoch(rank, port, folder):
+    become(rank, port)
+    config = epoch_config(folder, BATCH // PROCESSES, launcher='pytorch')
+    prepare_distributed(config)
+    runner = Runner.from_cfg(config)
+    runner.train()
+    torch.save(snapshot(runner.model.module.student), f'{folder}/rank_{rank}.pth')
+    del runner
+    gc.collect()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_student_after_an_epoch_is_that_of_one_process_with_the_doubled_batch(tmp_path):
+    spawn(train_an_epoch, (free_port(), str(tmp_path)), PROCESSES)
+    runner = Runner.from_cfg(epoch_config(tmp_path / 'alone', BATCH))
+    before = snapshot(runner.model.student)
+    runner.train()
+    alone = snapshot(runner.model.student)
+
+    first, second = (torch.load(tmp_path / f'rank_{rank}.pth') for rank in range(PROCESSES))
+
+    learned = {name: value for name, value in alone.items() if name.endswith(('weight', 'bias')) and 'bn' not in name}
+    assert all(difference({'': value}, {'': before[name]}) > 1e-3 for name, value in learned.items())
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    worst = difference({name: first[name] for name in learned}, learned)
+    print(f'\nworst relative difference of a weight after an epoch: {worst:.1e}')
+    assert worst < 1e-5
+
+
+def become(rank, port):
+    """Be one of the processes of a launch."""
     addresses = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, RANK=rank, WORLD_SIZE=PROCESSES, LOCAL_RANK=rank)
     os.environ.update({name: str(value) for name, value in addresses.items()}, LOCAL_WORLD_SIZE=str(PROCESSES))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def train_data_free(rank, port, kind, student_iter, folder):
+    """A process of a data-free distillation, as MMRazor's configs describe one; writes its weights."""
+    become(rank, port)
     config = Config(data_free_config(folder, kind, student_iter))
     prepare_distributed(config)
     runner = Runner.from_cfg(config)
@@ -185,10 +289,7 @@ def data_free_config(folder, kind, student_iter):
 def data_free(request, tmp_path_factory):
     """The folder where two processes trained without data, and what they trained."""
     folder = tmp_path_factory.mktemp('data_free')
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    spawn(train_data_free, (port, *request.param, str(folder)), PROCESSES)
+    spawn(train_data_free, (free_port(), *request.param, str(folder)), PROCESSES)
     return folder, request.param
 
 
@@ -339,6 +440,37 @@ def test_timeout_that_is_no_number_of_seconds(started, environment, timeout):
     assert not started
 
 
+@pytest.mark.parametrize('kind', ['torch', 'mmcv'])
+def test_sync_bn_is_refused_without_gpus(started, environment, kind):
+    environment('pytorch', 0, 1, 0)
+
+    with pytest.raises(UserError, match=r"sync_bn: .*torch synchronises on GPUs alone, got '(torch|mmcv)'.*remove it"):
+        prepare_distributed(Config(dict(launcher='pytorch', sync_bn=kind)))
+    assert not started
+
+
+def test_sync_bn_is_left_to_mmengine_on_gpus(environment, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    environment('pytorch', 0, 1, 0)
+    config = Config(dict(launcher='pytorch', sync_bn='torch'))
+
+    prepare_distributed(config)
+
+    assert config.to_dict() == dict(launcher='pytorch', sync_bn='torch')
+
+
+@pytest.mark.parametrize('name', distributed.RESTART_VARIABLES)
+@pytest.mark.parametrize(('count', 'expected'), [(None, False), ('', False), ('0', False), ('1', True), ('12', True)])
+def test_process_knows_that_it_was_restarted(monkeypatch, name, count, expected):
+    for variable in distributed.RESTART_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    if count is not None:
+        monkeypatch.setenv(name, count)
+
+    assert was_restarted() is expected
+
+
 def test_slurm_without_scontrol(environment, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     for name in ('MASTER_ADDR', 'MASTER_PORT', *distributed.PROCESS_VARIABLES['pytorch']):
@@ -383,3 +515,16 @@ def test_interruption_is_no_crash(environment, capsys):
 
     assert main() == 130
     assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_a_command_leaves_the_processes(tmp_path):
+    seen = []
+
+    @command
+    def main():
+        torch.distributed.init_process_group('gloo', f'file://{tmp_path}/meeting', rank=0, world_size=1)
+        seen.append(torch.distributed.is_initialized())
+
+    assert main() == 0
+    assert seen == [True]
+    assert not torch.distributed.is_initialized()

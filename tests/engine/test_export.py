@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmengine.hooks import EMAHook
 from mmengine.registry import MODELS, TRANSFORMS, DefaultScope
+from quantised import build, classifier_config
 from toy import algorithm_config, is_same, make_runner, runner_config
 
 from kd_plugins.engine.config import load_config
@@ -184,6 +185,28 @@ def test_architecture_of_ours_is_said_and_imported(tmp_path):
     assert Config.fromfile(exported.config).custom_imports.imports == ['kd_plugins']
 
 
+def test_layers_of_ours_are_said_and_imported(tmp_path):
+    """The classes of a quantised ResNet are mmpretrain's and Brevitas', its config names our layer."""
+    backbone = dict(
+        type='ResNet', depth=18, base_channels=8, stem_channels=8, conv_cfg=dict(type='kd_plugins.QuantConv2d')
+    )
+    config = Config(dict(default_scope='mmpretrain', model=classifier_config(backbone, 64, head='LinearClsHead')))
+    torch.save({'state_dict': build(config.model.to_dict()).state_dict()}, tmp_path / 'resnet.ckpt')
+
+    exported = export_student(config, tmp_path / 'resnet.ckpt', tmp_path / 'resnet.packed.safetensors')
+
+    assert exported.needs_kd_plugins
+    assert exported.config == tmp_path / 'resnet.py'
+    assert Config.fromfile(exported.config).custom_imports.imports == ['kd_plugins']
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_model_alone_is_a_checkpoint_already(tmp_path, suffix):
+    config = load_config(CONFIGS / 'quickstart/student_cnn_digits.py')
+    with pytest.raises(UserError, match=r'model\.architecture: .* a ImageClassifier, which has none'):
+        export_student(config, 'unused', tmp_path / f'student{suffix}')
+
+
 def test_data_set_of_ours_leaves_its_pipeline_alone(tmp_path):
     config, algorithm = make_distillation(DIGITS)
 
@@ -246,7 +269,7 @@ def test_other_files_are_not_replaced(toy, tmp_path, name):
 @pytest.mark.parametrize(
     ('out', 'message'),
     [
-        ('student.onnx', r'OUT: expected a file name that ends in .pth or .safetensors'),
+        ('student.h5', r'OUT: expected a file name that ends in .pth or .safetensors or .packed.safetensors or .onnx'),
         ('student', r'OUT: expected a file name'),
         ('nowhere/student.pth', r'OUT: expected a folder that exists'),
         ('toy.ckpt/student.pth', r'OUT: expected a folder that exists'),

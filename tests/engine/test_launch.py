@@ -8,6 +8,15 @@ from mmengine.config import Config
 from kd_plugins.engine import LogHistoryHook, ProgressHook, launch
 from kd_plugins.errors import UserError
 
+OF_EVERY_RUN = [
+    'ProgressHook',
+    'LogHistoryHook',
+    'MMRazorCheckpointHook',
+    'FiniteLossHook',
+    'StopOnSignalHook',
+    'BadFilesHook',
+]
+
 
 def config(**values):
     return Config({'default_scope': 'mmpretrain', 'launcher': 'none', **values})
@@ -40,14 +49,14 @@ def test_no_hook_is_added_twice(hook):
     completed._cfg_dict.custom_hooks = [ProgressHook() if hook == 'object' else hook]
     launch._add_hooks(completed)
     added = [hook['type'] for hook in completed.custom_hooks[1:]]
-    assert added == ['kd_plugins.LogHistoryHook', 'kd_plugins.MMRazorCheckpointHook']
+    assert added == [f'kd_plugins.{name}' for name in OF_EVERY_RUN if name != 'ProgressHook']
 
 
 def test_buffers_are_the_same_on_all_processes():
     completed = config(launcher='pytorch', custom_hooks=[dict(type=LogHistoryHook)])
     launch._add_hooks(completed)
     added = [hook['type'].rpartition('.')[2] for hook in completed.custom_hooks[1:]]
-    assert added == ['ProgressHook', 'MMRazorCheckpointHook', 'SyncBuffersHook']
+    assert added == [*(name for name in OF_EVERY_RUN if name != 'LogHistoryHook'), 'SyncBuffersHook']
 
 
 @pytest.mark.parametrize(('scope', 'collates'), [('mmpretrain', True), ('mmdet', False)])
