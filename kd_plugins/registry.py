@@ -3,11 +3,13 @@
 mmengine imports this file by itself as soon as a config names a type ``kd_plugins.X``.
 """
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
@@ -36,12 +38,18 @@ TASK_UTILS = Registry(
 )
 # data sets that mmpretrain lacks
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=SCOPE, locations=['kd_plugins.datasets'])
+# which rows of a data set with views an epoch sees
+DATA_SAMPLERS = Registry('data sampler', parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=['kd_plugins.datasets'])
 # steps of a data pipeline that mmpretrain lacks
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=['kd_plugins.datasets'])
 # what happens around the steps of the Runner
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['kd_plugins.engine'])
 # validation of student and teacher
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=SCOPE, locations=['kd_plugins.engine'])
+# precision of a training step
+OPTIM_WRAPPERS = Registry(
+    'optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=['kd_plugins.engine']
+)
 # how the optimisers of a model are built from its config
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
+from fault_table import pytest_addoption, pytest_terminal_summary  # noqa: F401  hooks of pytest
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 import kd_plugins  # noqa: F401  allow-lists mmengine's checkpoints, registers the scope
+
+MEMORY, ROOM = Path('/dev/shm'), 8 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the files of tests in memory where there is room: flushing a checkpoint to a busy disk takes seconds."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.setdefault('PYTEST_DEBUG_TEMPROOT', str(MEMORY))
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +36,20 @@ def _seed() -> None:
 @pytest.fixture(autouse=True)
 def _logging() -> None:
     logging.disable(logging.NOTSET)
-    # the logger of an earlier test writes to a stream that pytest has closed
+    # an earlier test's logger writes to a stream that pytest has closed, its visualizer to a folder that is gone: what
+    # starts in the same second has the same name
     MMLogger._instance_dict.clear()
+    for kind in (Visualizer, *Visualizer.__subclasses__()):
+        kind._instance_dict.clear()
 
 
-@pytest.fixture(autouse=True)
-def _own_default_scope() -> Iterator[None]:
+def _default_scope() -> Iterator[None]:
     scopes = dict(DefaultScope._instance_dict)
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
+
+
+_own_default_scope = pytest.fixture(autouse=True)(_default_scope)
+# what a fixture of a whole file trains would leave its scope to the files after it
+_default_scope_of_file = pytest.fixture(autouse=True, scope='module')(_default_scope)

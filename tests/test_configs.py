@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path
+from shipped import CLASSIFIERS, CONFIGS, DENSE
 
 from kd_plugins.build import find_component
 from kd_plugins.distiller.reading import read_config
@@ -17,8 +18,6 @@ from kd_plugins.preflight.probe import probe_batch, probe_batches
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.registry import MODELS, TASK_UTILS
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
-RUNNABLE = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 # gigabytes of weights, or seconds of building them
 SLOW = ('deit',)
 
@@ -29,9 +28,9 @@ def marked(path):
 
 
 def leave_out_checkpoints(model):
-    """Let no part of a model's config ask for weights that are not here."""
+    """Let no part of a model's config ask for weights or a teacher cache that are not here."""
     for key, value in model.items():
-        if key in ('teacher_ckpt', 'ckpt_path'):
+        if key in ('teacher_ckpt', 'ckpt_path', 'teacher_cache'):
             model[key] = None
         elif key == 'pretrained':
             model[key] = False
@@ -42,7 +41,7 @@ def leave_out_checkpoints(model):
 
 
 def test_none_is_missing():
-    names = {path.relative_to(CONFIGS).as_posix() for path in RUNNABLE}
+    names = {path.relative_to(CONFIGS).as_posix() for path in CLASSIFIERS}
     assert names >= {
         'fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k.py',
         'fitnets/fitnets_backbone_logits_resnet50_resnet18_8xb16_cifar10.py',
@@ -53,7 +52,7 @@ def test_none_is_missing():
     }
 
 
-@pytest.mark.parametrize('path', [marked(path) for path in RUNNABLE], ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', [marked(path) for path in CLASSIFIERS], ids=lambda path: path.stem)
 def test_builds_and_trains_a_step(path):
     config = load_config(path)
     assert [fault for part in ('train', 'val', 'test') for fault in part_faults(config, part)] == []
@@ -79,7 +78,7 @@ def test_builds_and_trains_a_step(path):
     assert sum(moved) > 0.5 * len(moved)
 
 
-@pytest.mark.parametrize('path', RUNNABLE, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', CLASSIFIERS + DENSE, ids=lambda path: path.stem)
 def test_says_what_it_is_for(path):
     lines = path.read_text().splitlines()
     header = '\n'.join(lines[: next(index for index, line in enumerate(lines) if not line.startswith('#'))])

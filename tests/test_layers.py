@@ -10,8 +10,8 @@ import kd_plugins
 PACKAGE = Path(kd_plugins.__file__).parent
 # from the bottom; rooms of one row know nothing of each other
 ROWS = [
-    ('errors', 'version'),
-    ('arguments', 'config_text', 'registry'),
+    ('durable', 'errors', 'version'),
+    ('arguments', 'config_text', 'memory_format', 'randomness', 'registry', 'stack'),
     ('checkpoint',),
     ('build',),
     ('losses',),
@@ -28,9 +28,15 @@ ROWS = [
     ('report',),
     ('scaffold',),
     ('engine',),
+    ('benchmark', 'sweep', 'visualize'),
 ]
 HEIGHT = {room: height for height, row in enumerate(ROWS) for room in row}
-MAY_IMPORT = {'datasets': {'mmpretrain'}, 'models': {'mmpretrain'}, 'compat': {'mmpretrain', 'mmrazor'}}
+MAY_IMPORT = {
+    'datasets': {'mmpretrain'},
+    'models': {'mmpretrain'},
+    'compat': {'mmpretrain', 'mmrazor'},
+    'benchmark': {'mmdet'},
+}
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')
 
 

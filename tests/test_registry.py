@@ -34,6 +34,7 @@ OURS = {
         ModuleOutputs ModuleInputs FunctionOutputs FunctionInputs MethodOutputs MethodInputs Parameter
         ModuleOutputGrads ModuleOutputGradsRecorder AveragedLogits
     """,
+    'HOOKS': 'DistillScheduleHook',
 }
 
 

@@ -5,9 +5,8 @@ import copy
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from kd_plugins.engine.command_line import ArgumentParser, command
+from kd_plugins.engine.cache_config import leave_out_missing_cache
+from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import complete_config
 from kd_plugins.errors import Fault, UserError
@@ -30,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument('config', help='path of the config file')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values to change in the config'
+        '--cfg-options', nargs='+', action=KeyValueAction, metavar='KEY=VALUE', help='values to change in the config'
     )
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
     parser.add_argument(
@@ -49,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(Fault('--match', '--list-modules, whose modules it chooses', 'none', advice))
     config = load_config(arguments.config, arguments.cfg_options)
     written = copy.deepcopy(config)
+    unwritten = leave_out_missing_cache(config)
     complete_config(config)
     console = render.report_console(sys.stdout, sys.stdout.isatty())
     if arguments.list_modules:
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     config.work_dir = config.get('work_dir') or str(Path('work_dirs') / Path(arguments.config).stem)
     findings = inspect_training(config, ready=False)
+    findings.warnings += unwritten
     if arguments.json:
         print(render.findings_as_json(findings))
     else:
@@ -71,7 +72,10 @@ def main(argv: list[str] | None = None) -> None:
         sys.stdout.flush()
         raise UserError(*findings.faults)
     if arguments.dump:
+        cache = written.model.get('teacher_cache')
         written.model = config.model
+        if cache is not None:
+            written.model.teacher_cache = cache
         written.dump(arguments.dump)
     if not arguments.json:
         console.print(

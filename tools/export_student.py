@@ -2,22 +2,25 @@
 
 import sys
 
-from mmengine.config import DictAction
-
-from kd_plugins.engine.command_line import ArgumentParser, command
+from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.engine.config import load_config
-from kd_plugins.engine.export import ExportedStudent, export_student
+from kd_plugins.engine.export import ONNX_SUFFIX, PACKED_SUFFIX, ExportedStudent, export_student
+from kd_plugins.engine.export_onnx import INPUT, OUTPUT
 
 
 @command
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line, export, and say how to load what was written."""
-    parser = ArgumentParser(description='Write the student of a distillation as a plain checkpoint and its config')
-    parser.add_argument('config', help='path of the config of the distillation')
+    parser = ArgumentParser(description='Write the student of a distillation alone, and its config')
+    parser.add_argument('config', help='path of the config of the training')
     parser.add_argument('checkpoint', help='path of a checkpoint of its training')
-    parser.add_argument('out', help='file to write, .pth or .safetensors; the config is written beside it')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values to change in the config'
+        'out',
+        help='file to write: .pth or .safetensors, .packed.safetensors with quantised weights in few bits, or .onnx;'
+        ' the config is written beside it',
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=KeyValueAction, metavar='KEY=VALUE', help='values to change in the config'
     )
     arguments = parser.parse_args(argv)
 
@@ -38,21 +41,36 @@ def describe(student: ExportedStudent) -> str:
         lines.append(
             'CONFIG has no test pipeline that could go along: the exported config does not say how to prepare images.'
         )
+    return '\n'.join([*lines, *_how_to_load(student)])
+
+
+def _how_to_load(student: ExportedStudent) -> list[str]:
+    weights, config = str(student.weights), str(student.config)
+    if weights.endswith(ONNX_SUFFIX):
+        return [
+            f'It takes {INPUT} (N, C, H, W), normalised as data_preprocessor in {config} says, and gives {OUTPUT}.',
+            'Load it with',
+            f'  import onnxruntime; model = onnxruntime.InferenceSession({weights!r})',
+        ]
     if student.scope != 'mmpretrain':
-        lines.append(f'It is a model of {student.scope}: load both files there.')
-    elif student.weights.suffix == '.safetensors':
-        lines += [
+        return [f'It is a model of {student.scope}: load both files there.']
+    if weights.endswith(PACKED_SUFFIX):
+        return [
+            'Load it with',
+            '  from mmpretrain import get_model; from kd_plugins.models.quantized import load_packed',
+            f'  model = get_model({config!r}); load_packed(model, {weights!r})',
+        ]
+    if weights.endswith('.safetensors'):
+        return [
             'Load it with',
             '  from mmpretrain import get_model; from safetensors.torch import load_model',
-            f'  model = get_model({str(student.config)!r}); load_model(model, {str(student.weights)!r})',
+            f'  model = get_model({config!r}); load_model(model, {weights!r})',
         ]
-    else:
-        lines += [
-            'Load it with',
-            '  from mmpretrain import get_model',
-            f'  model = get_model({str(student.config)!r}, pretrained={str(student.weights)!r})',
-        ]
-    return '\n'.join(lines)
+    return [
+        'Load it with',
+        '  from mmpretrain import get_model',
+        f'  model = get_model({config!r}, pretrained={weights!r})',
+    ]
 
 
 if __name__ == '__main__':

@@ -6,15 +6,15 @@ Everything runs on the CPU in minutes; table, chart and report go into ``work_di
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from rich.console import Console
 
 from kd_plugins.engine.command_line import command
 from kd_plugins.engine.config import load_config
-from kd_plugins.engine.launch import prepare_training, run_training
+from kd_plugins.engine.launch import train
 from kd_plugins.report import Row, draw_chart, markdown_table, terminal_table
+from kd_plugins.report.result import read_result
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'quickstart'
 WORK_DIR = Path('work_dirs') / 'quickstart'
@@ -60,21 +60,15 @@ def run(name: str, stem: str, seed: int) -> Row:
     config.launcher = 'none'
     config.randomness.seed = seed
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='kd_plugins.ProgressHook', title=name)]
-    runner = prepare_training(config)
-    start = time.perf_counter()
-    run_training(runner)
-    seconds = time.perf_counter() - start
-    accuracy = runner.test()['accuracy/top1']
-    images = len(runner.train_dataloader.dataset)
-    steps_per_epoch = -(-images // runner.train_dataloader.batch_size)
-    deployed = getattr(runner.model, 'architecture', runner.model)
+    train(config)
+    result = read_result(config.work_dir)
     return Row(
         name=name,
-        images=images,
-        epochs=round(runner.max_iters / steps_per_epoch),
-        parameters=sum(parameter.numel() for parameter in deployed.parameters()),
-        accuracy=accuracy,
-        seconds=seconds,
+        images=int(result.training['images']),
+        epochs=round(result.training['epochs']),
+        parameters=result.student['parameters'],
+        accuracy=result.score,
+        seconds=result.training['seconds'],
         work_dir=Path(config.work_dir),
     )
 

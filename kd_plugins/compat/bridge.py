@@ -1,7 +1,8 @@
-"""Lets the mmrazor package import on today's torch: a stand-in for the one module of it that cannot.
+"""Lets the mmrazor package import on today's torch and mmcv.
 
 Asked for anything of mmrazor, Python imports ``mmrazor.structures.quantization.backend_config``, the tables of
-quantisation backends, and that module refuses every torch since 2.0. Distillation needs nothing of it.
+quantisation backends, and that module refuses every torch since 2.0. Distillation needs nothing of it, so an empty
+table stands for it. mmrazor itself refuses every mmcv since 2.2, of which it needs nothing that has changed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+from mmengine.utils import digit_version
+
 from kd_plugins.errors import Fault, UserError, describe_error
 
+# the last one that mmrazor 1.0.0 admits
+NEWEST_MMCV = '2.1.0'
 BROKEN = 'mmrazor.structures.quantization.backend_config'
 COVERED = (
     f"{BROKEN} refuses this torch: an empty table of backends stands for it. mmrazor's quantisation does not work; "
@@ -27,11 +32,11 @@ UNDECLARED = ('joblib', 'scipy')
 INSTALL = "pip install 'kd_plugins[parity]'"
 
 
-class BackendConfigLoader(Loader):
-    """Runs the module as it is, and leaves an empty table of backends where that fails.
+class _LoaderOver(Loader):
+    """Stands before the loader of a file of mmrazor.
 
     Args:
-        real: Loads the file of mmrazor.
+        real: Loads the file.
     """
 
     def __init__(self, real: Loader) -> None:
@@ -40,6 +45,26 @@ class BackendConfigLoader(Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Leave it to Python."""
         return self.real.create_module(spec)
+
+
+class PackageLoader(_LoaderOver):
+    """Runs ``mmrazor/__init__.py``, which holds the version of mmcv against a limit, with the limit for a later one."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the real module."""
+        import mmcv
+
+        installed = mmcv.__version__
+        if digit_version(installed) > digit_version(NEWEST_MMCV):
+            mmcv.__version__ = NEWEST_MMCV
+        try:
+            self.real.exec_module(module)
+        finally:
+            mmcv.__version__ = installed
+
+
+class BackendConfigLoader(_LoaderOver):
+    """Runs the module as it is, and leaves an empty table of backends where that fails."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the real module, or fill in for it."""
@@ -58,25 +83,28 @@ class BackendConfigLoader(Loader):
                 print(COVERED, file=sys.stderr)
 
 
-class BackendConfigFinder(MetaPathFinder):
-    """Answers for the one broken module, where mmrazor is installed."""
+LOADERS = {'mmrazor': PackageLoader, BROKEN: BackendConfigLoader}
+
+
+class BridgeFinder(MetaPathFinder):
+    """Answers for the two modules that need it, where mmrazor is installed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return a spec for the broken module, and None for every other."""
-        if fullname != BROKEN:
+        """Return a spec for one of the two modules, and None for every other."""
+        if fullname not in LOADERS:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = BackendConfigLoader(spec.loader)
+            spec.loader = LOADERS[fullname](spec.loader)
         return spec
 
 
 def install() -> None:
     """Make mmrazor importable from now on; installing twice does nothing."""
-    if not any(isinstance(finder, BackendConfigFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, BackendConfigFinder())
+    if not any(isinstance(finder, BridgeFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, BridgeFinder())
 
 
 def require_mmrazor(where: str) -> None:
@@ -96,9 +124,9 @@ def require_mmrazor(where: str) -> None:
         importlib.import_module('mmrazor')
         importlib.import_module('mmrazor.models')
     except Exception as error:
-        # it checks the versions of mmcv and mmengine with assert, and imports much of torch
+        # it checks the version of mmengine with assert, and imports much of torch
         got = f'one that cannot be imported ({describe_error(error, 200)})'
-        advice = f'{INSTALL}, which takes the versions that go together (mmcv 2.1.0, mmrazor 1.0.0)'
+        advice = f'{INSTALL}, which takes the version that is known to work (mmrazor 1.0.0)'
         raise UserError(Fault(where, 'a package mmrazor that imports', got, advice)) from error
 
 

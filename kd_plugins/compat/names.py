@@ -11,7 +11,7 @@ from mmengine.registry import Registry
 from kd_plugins import registry
 from kd_plugins.registry import SCOPE
 
-MMCLS, MMPRETRAIN, MMRAZOR = 'mmcls', 'mmpretrain', 'mmrazor'
+MMCLS, MMDET, MMPRETRAIN, MMRAZOR = 'mmcls', 'mmdet', 'mmpretrain', 'mmrazor'
 OWN_REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry) and value.scope == SCOPE]
 # what mmcls 1.0 called differently than mmpretrain
 RENAMED = {'PackClsInputs': 'PackInputs', 'ClsVisualizer': 'UniversalVisualizer'}

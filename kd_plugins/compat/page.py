@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from kd_plugins.compat.names import MMPRETRAIN, MMRAZOR
-from kd_plugins.compat.reading import mmcls_as_mmpretrain, rename_config
+from kd_plugins.compat.reading import names_of_today, rename_config
 from kd_plugins.config_text import assign, comment
 
 DELETE = '_delete_'
@@ -73,7 +73,7 @@ def package_bases(path: str | Path) -> list[str]:
     Configs of mmrazor count as relative ones: they inherit from mmcls.
     """
     found: list[str] = []
-    with mmcls_as_mmpretrain():
+    with names_of_today():
         for base in Config._get_base_files(str(path)):
             name = rename_config(base)
             inherited = [name]

@@ -1,20 +1,22 @@
-"""Reads config files that name mmcls, the package that became mmpretrain."""
+"""Reads config files that name mmcls, the package that became mmpretrain, or configs by the names of mmdet 2."""
 
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hub import get_config
-from mmengine.utils import get_installed_path, import_modules_from_strings
+from mmengine.utils import import_modules_from_strings
 
-from kd_plugins.compat.names import MMCLS, MMPRETRAIN, is_mmrazor_config
+from kd_plugins.build import library_config_file, library_folder, read_library_config
+from kd_plugins.compat.names import MMCLS, MMDET, MMPRETRAIN, is_mmrazor_config
+from kd_plugins.stack import require_operators
 
-_CONFIGS = Path(get_installed_path(MMPRETRAIN)) / '.mim' / 'configs'
+_CONFIGS = library_folder(MMPRETRAIN) / 'configs'
 
 
 def read_config(path: str | Path) -> tuple[Config, list[str]]:
@@ -32,9 +34,11 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
     Raises:
         Exception: What the file, or a module that it imports, raises.
     """
-    with mmcls_as_mmpretrain() as replaced:
+    with names_of_today() as replaced:
         config = Config.fromfile(path, import_custom_modules=False)
-    notes = [f'{MMCLS}:: -> {MMPRETRAIN}:: in _base_: {", ".join(replaced)}'] if replaced else []
+    of_mmcls = ', '.join(rename_config(path).partition('::')[2] for path in replaced if path.startswith(f'{MMCLS}::'))
+    notes = [f'{MMCLS}:: -> {MMPRETRAIN}:: in _base_: {of_mmcls}'] if of_mmcls else []
+    notes += [f'{path} -> {rename_config(path)}' for path in replaced if not path.startswith(f'{MMCLS}::')]
     imports = config.get('custom_imports')
     if imports:
         config.custom_imports, found = _translate_imports(imports, is_mmrazor_config(config))
@@ -50,32 +54,34 @@ def read_package_config(cfg_path: str) -> Config:
     Args:
         cfg_path: Which config.
     """
-    with mmcls_as_mmpretrain():
-        return get_config(cfg_path)
+    with names_of_today():
+        return read_library_config(cfg_path)
 
 
 @contextmanager
-def mmcls_as_mmpretrain() -> Iterator[list[str]]:
-    """Inside, mmengine finds ``mmcls::…`` among the configs that mmpretrain ships.
+def names_of_today() -> Iterator[list[str]]:
+    """Inside, mmengine finds ``mmcls::…`` among the configs that mmpretrain ships, and what mmdet 2 called otherwise.
 
     mmengine looks such paths up in a function of ``Config`` that no subclass can replace.
 
     Yields:
-        The paths that were found so, under mmpretrain's names, as they are found.
+        The paths that are found under another name, as they are found.
+
+    Raises:
+        UserError: A config of mmdet or mmseg is asked for, and they cannot be imported here.
     """
     original = Config._get_cfg_path
     replaced: list[str] = []
 
     def find(cfg_path: str, filename: str) -> Any:
         renamed = rename_config(cfg_path)
-        if renamed != cfg_path:
-            path = renamed.partition('::')[2]
-            replaced.extend([] if path in replaced else [path])
-        package, _, path = renamed.partition('::')
-        if package == MMPRETRAIN and (_CONFIGS / path).is_file():
-            # mmengine would look it up in every metafile of the package, which takes seconds
-            return str(_CONFIGS / path), MMPRETRAIN
-        return original(renamed, filename)
+        if renamed != cfg_path and cfg_path not in replaced:
+            replaced.append(cfg_path)
+        package, separator, _ = renamed.partition('::')
+        if not separator:
+            return original(cfg_path, filename)
+        require_operators(package, f'{filename}: _base_')
+        return str(library_config_file(renamed)), package
 
     Config._get_cfg_path = staticmethod(find)
     try:
@@ -85,16 +91,27 @@ def mmcls_as_mmpretrain() -> Iterator[list[str]]:
 
 
 def rename_config(cfg_path: str) -> str:
-    """``'mmcls::…'`` -> ``'mmpretrain::…'``, under the name that the file has there; other paths as they are.
+    """The path of a package's config under the name that it has today; other paths as they are.
 
-    mmpretrain dropped the mark ``pt-``, for pretraining, of the names of mmcls.
+    ``'mmcls::…'`` is of mmpretrain, which dropped the mark ``pt-``, for pretraining, of its names. mmdet 3 writes
+    hyphens where mmdet 2 had underscores.
     """
     package, separator, path = cfg_path.partition('::')
-    if package != MMCLS or not separator:
-        return cfg_path
-    if not (_CONFIGS / path).is_file() and (_CONFIGS / path.replace('_pt-', '_')).is_file():
-        path = path.replace('_pt-', '_')
-    return f'{MMPRETRAIN}::{path}'
+    if package == MMCLS and separator:
+        if not (_CONFIGS / path).is_file() and (_CONFIGS / path.replace('_pt-', '_')).is_file():
+            path = path.replace('_pt-', '_')
+        return f'{MMPRETRAIN}::{path}'
+    if package == MMDET and separator and importlib.util.find_spec(MMDET) is not None:
+        return f'{MMDET}::{_with_hyphens(library_folder(MMDET) / "configs", path)}'
+    return cfg_path
+
+
+def _with_hyphens(root: Path, path: str) -> str:
+    """A path below ``root``, or that of the only file beside it whose name differs by hyphens alone."""
+    wanted = root / path
+    plain = wanted.name.replace('-', '_')
+    alike = [file for file in wanted.parent.glob('*.py') if file.name.replace('-', '_') == plain]
+    return path if wanted.is_file() or len(alike) != 1 else alike[0].relative_to(root).as_posix()
 
 
 def _translate_imports(custom_imports: dict[str, Any], of_mmrazor: bool) -> tuple[dict[str, Any], list[str]]:

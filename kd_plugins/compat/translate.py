@@ -109,8 +109,13 @@ class _Names:
                     node['_scope_'] = lookup = wanted
             if isinstance(node.get('type'), str):
                 node['type'] = self.name(node['type'], scope)
+        inside = _Names(False, self.notes) if self._is_theirs(node) else self
         for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-            self.translate(child, scope, lookup)
+            inside.translate(child, scope, lookup)
+
+    def _is_theirs(self, node: Any) -> bool:
+        """Whether a part is the mmrazor package's own, which expects its own parts in it."""
+        return self.of_mmrazor and isinstance(node, dict) and str(node.get('type')).startswith(f'{MMRAZOR}.')
 
     def name(self, name: str, scope: str | None) -> str:
         """A type as it is called here."""
@@ -128,7 +133,7 @@ class _Names:
 
 
 def _expand_paths(node: Any, where: str, notes: Notes) -> None:
-    """Read ``mmcls::`` as ``mmpretrain::``, and write out the models that mmrazor ships, which inherit from mmcls."""
+    """Find configs of packages by the names that they have today; write out mmrazor's, which inherit from mmcls."""
     if isinstance(node, dict):
         path = node.get('cfg_path')
         if isinstance(path, str) and path.startswith(f'{MMCLS}::'):
@@ -137,6 +142,9 @@ def _expand_paths(node: Any, where: str, notes: Notes) -> None:
         elif isinstance(path, str) and path.startswith(f'{MMRAZOR}::'):
             _write_out(node, where)
             notes.add('cfg_path of mmrazor written out', where)
+        elif isinstance(path, str) and rename_config(path) != path:
+            node['cfg_path'] = rename_config(path)
+            notes.add('renamed', f'{path} -> {node["cfg_path"]}')
     for key, child in _children(node):
         _expand_paths(child, join_path(where, key), notes)
 

@@ -7,7 +7,7 @@ from kd_plugins.preflight.check import (
     inspect_modules,
     inspect_training,
 )
-from kd_plugins.preflight.data import data_faults
+from kd_plugins.preflight.data import data_faults, forbid_downloads
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.modules import select
 from kd_plugins.preflight.probe import pipeline_of
@@ -19,6 +19,7 @@ __all__ = [
     'check_testing',
     'check_training',
     'data_faults',
+    'forbid_downloads',
     'inspect_modules',
     'inspect_training',
     'notes',

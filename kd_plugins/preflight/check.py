@@ -14,7 +14,9 @@ from mmengine.registry import DefaultScope
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
 from kd_plugins.distiller import DISTILLERS
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
+from kd_plugins.preflight.bad_files import bad_files_faults
 from kd_plugins.preflight.checkpoints import check_checkpoint, resume_faults
+from kd_plugins.preflight.compilation import compiler_faults, recorder_faults
 from kd_plugins.preflight.data import data_faults
 from kd_plugins.preflight.dry_run import dry_run, run_located
 from kd_plugins.preflight.edit import apply_edits
@@ -23,8 +25,10 @@ from kd_plugins.preflight.isolation import isolated
 from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.parts import part_faults
-from kd_plugins.preflight.probe import probe_batches
+from kd_plugins.preflight.precision import precision_faults
+from kd_plugins.preflight.probe import probe_batches, why_no_samples
 from kd_plugins.preflight.schedule import schedule_faults
+from kd_plugins.preflight.sharding import process_faults, shard_faults
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
 from kd_plugins.registry import MODELS
@@ -69,7 +73,9 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     scope = config.get('default_scope') or FALLBACK_SCOPE
     findings.faults += part_faults(config, 'train') + part_faults(config, 'val')
     findings.faults += type_faults(config, scope)
-    absent = data_faults(config)
+    findings.faults += precision_faults(config) + compiler_faults(config)
+    findings.faults += bad_files_faults(config)
+    absent = data_faults(config) + process_faults(config)
     (findings.faults if ready else findings.warnings).extend(absent)
     with isolated(config), DefaultScope.overwrite_default_scope(scope):
         drafted = _draft(config, findings, ready)
@@ -164,6 +170,7 @@ def _draft(config: Any, findings: Findings, ready: bool) -> Any:
 
 
 def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
+    findings.faults += recorder_faults(config, model) + shard_faults(config, model)
     _run(config, model, findings)
     findings.models = summarise_models(config.model, model, findings.absent)
     idle = idle_parameters(config, findings.without_gradient)
@@ -199,8 +206,9 @@ def _run(config: Any, model: BaseModel, findings: Findings) -> None:
             'what only they can show will show at the first step',
         )
         findings.warnings.append(Fault('train_dataloader.dataset', expected, got, advice))
+        reason = why_no_samples(config)
         for name in DISTILLERS:
-            findings.faults += _left_out_faults(getattr(model, name, None), f'model.{name}')
+            findings.faults += _left_out_faults(getattr(model, name, None), f'model.{name}', reason)
     if not findings.faults:
         for where, found_edits in edits.items():
             apply_edits(config.model[where.removeprefix('model.')], found_edits)
@@ -227,13 +235,14 @@ def _work_out(config: Any) -> None:
         raise UserError(*findings.faults)
 
 
-def _left_out_faults(distiller: Any, where: str) -> list[Fault]:
-    """Connectors cannot be worked out without a batch."""
+def _left_out_faults(distiller: Any, where: str, reason: str) -> list[Fault]:
+    """Connectors cannot be worked out without a batch, for which there may be a reason."""
+    why = f', and no samples of train_dataloader.dataset ({reason})' if reason else ''
     return [
         Fault(
             f'{where}.{distiller.spec.connectors[name].where}',
             'a connector with its channels, where no batch can be had to work them out',
-            repr(distiller.spec.connectors[name].config),
+            f'{distiller.spec.connectors[name].config!r}{why}',
             'write the connector out, or put the data in place',
         )
         for name in getattr(distiller, 'left_out', ())

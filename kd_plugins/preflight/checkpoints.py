@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.model import BaseModel
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
-from kd_plugins.checkpoint import describe_misfit, read_checkpoint
+from kd_plugins.checkpoint import describe_misfit, read_checkpoint, read_weights
 from kd_plugins.compat.checkpoint import convert_optimizer
 from kd_plugins.errors import Fault, UserError
+from kd_plugins.preflight.resumption import refuse_foreign_optimizer, refuse_other_teachers, refuse_unresumable
 
 
-def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = False) -> None:
+def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = False, config: Any = None) -> None:
     """Refuse a checkpoint that is not one of ``model``; the model's weights are overwritten.
 
     Args:
@@ -21,6 +21,7 @@ def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = Fal
         path: The checkpoint.
         where: The option that named it.
         resume: Whether a training shall go on from it, which takes more than weights.
+        config: Of that training, whose optimiser and schedules are tried on it.
 
     Raises:
         UserError: The file cannot be read, or does not fit.
@@ -36,8 +37,6 @@ def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = Fal
                 'give a checkpoint of the same config, or another --work-dir to start anew',
             )
         )
-    if resume and 'optimizer' in checkpoint and 'state_dict' in checkpoint and isinstance(model, BaseModel):
-        convert_optimizer(checkpoint, model, where)
     absent = [key for key in ('meta', 'message_hub') if resume and key not in checkpoint]
     if absent:
         raise UserError(
@@ -48,6 +47,13 @@ def check_checkpoint(model: nn.Module, path: str, where: str, resume: bool = Fal
                 'start from weights alone with --cfg-options load_from=PATH',
             )
         )
+    if resume:
+        refuse_unresumable(checkpoint, path, where)
+        refuse_other_teachers(checkpoint, model, path, where)
+        if 'optimizer' in checkpoint and 'state_dict' in checkpoint and isinstance(model, BaseModel):
+            convert_optimizer(checkpoint, model, where)
+        if config is not None:
+            refuse_foreign_optimizer(checkpoint, config, model, path, where)
 
 
 def resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
@@ -60,11 +66,10 @@ def resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
     path = config.get('load_from')
     try:
         if config.get('resume'):
-            path = path or find_latest_checkpoint(config.work_dir)
             if path:
-                check_checkpoint(model, path, '--resume', resume=True)
+                check_checkpoint(model, path, '--resume', resume=True, config=config)
         elif path:
-            read_checkpoint(path, 'load_from')
+            read_weights(path, 'load_from')
     except UserError as error:
         return error.faults
     return ()

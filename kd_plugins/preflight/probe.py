@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS, FUNCTIONS, TRANSFORMS
 
+from kd_plugins.errors import describe_error
 from kd_plugins.preflight.shapes import Shape, shape_of
 
 # height and width of the made-up images; they come several times because a pipeline may draw its sizes at random
@@ -59,6 +60,19 @@ def probe_batches(config: Any) -> Iterator[Batch]:
 def probe_batch(config: Any) -> Any:
     """The data of the first batch of :func:`probe_batches`; None where there is none."""
     return next((batch.data for batch in probe_batches(config)), None)
+
+
+def why_no_samples(config: Any) -> str:
+    """What the training data of a config raise when they are asked for samples; empty where they give some.
+
+    Args:
+        config: The whole config; the data set is built in the current default scope.
+    """
+    try:
+        _first((config.get('train_dataloader') or {}).get('dataset'))
+    except Exception as error:
+        return describe_error(error, 200)
+    return ''
 
 
 def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:

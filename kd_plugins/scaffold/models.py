@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.hub import get_config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 
-from kd_plugins.build import build_model, resolve_model_config
+from kd_plugins.build import build_model, read_library_config, resolve_model_config
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.scaffold.names import PACKAGE, find_config
@@ -84,7 +83,7 @@ def find_model(name: str, where: str) -> Model:
         weights = resolve_model_config(dict(cfg_path=path, pretrained=True), where)[2]
     except UserError:
         weights = None
-    model = Model(path, where, get_config(path), weights)
+    model = Model(path, where, read_library_config(path), weights)
     config = model.whole.get('model') or {}
     if 'head' not in config or not any(_classes_in(config.get(part)) for part in ('head', 'backbone')):
         got = f'{path}, a {config.get("type")} without a number of classes'

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mmengine.hub import get_config
-
+from kd_plugins.build import read_library_config
 from kd_plugins.config_text import assign, comment, render
 from kd_plugins.preflight.shapes import describe_shape
 from kd_plugins.scaffold.method import explain_softening, losses_of
@@ -90,7 +89,7 @@ def _normalisation(plan: Plan) -> list[str]:
     """How a trained teacher wants its images, where the inherited config does otherwise."""
     if not plan.teacher_knows_data or not (plan.pretrained or plan.request.teacher_ckpt):
         return []
-    base = plan.student.whole if plan.own_recipe else get_config(plan.dataset.bases[0])
+    base = plan.student.whole if plan.own_recipe else read_library_config(plan.dataset.bases[0])
     inherited, wanted = (config.get('data_preprocessor') or {} for config in (base, plan.teacher.whole))
     if all(inherited.get(key) == wanted.get(key) for key in NORMALISATION):
         return []

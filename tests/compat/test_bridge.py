@@ -5,6 +5,7 @@ import subprocess
 import sys
 import types
 
+import mmcv
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -42,15 +43,15 @@ def test_mmrazor_imports_in_a_fresh_process_and_one_line_says_what_is_covered(fi
 
 
 def test_answers_for_no_other_module():
-    finder = bridge.BackendConfigFinder()
-    for name in ('mmrazor', 'mmrazor.structures', f'{bridge.BROKEN}.native', 'torch', 'mmrazor.nonsense'):
+    finder = bridge.BridgeFinder()
+    for name in ('mmrazor.version', 'mmrazor.structures', f'{bridge.BROKEN}.native', 'torch', 'mmrazor.nonsense'):
         assert finder.find_spec(name) is None
 
 
 def test_installing_twice_installs_once():
     bridge.install()
     bridge.install()
-    assert sum(isinstance(finder, bridge.BackendConfigFinder) for finder in sys.meta_path) == 1
+    assert sum(isinstance(finder, bridge.BridgeFinder) for finder in sys.meta_path) == 1
 
 
 @pytest.mark.parametrize(
@@ -95,11 +96,24 @@ def test_what_is_not_installed_is_named(monkeypatch, absent):
 
 def test_versions_that_do_not_go_together(tmp_path, monkeypatch, without_mmrazor):
     (tmp_path / 'mmrazor').mkdir()
-    (tmp_path / 'mmrazor' / '__init__.py').write_text("assert False, 'MMCV==2.2.0 is used but incompatible'\n")
+    (tmp_path / 'mmrazor' / '__init__.py').write_text("assert False, 'MMEngine==2.0.0 is used but incompatible'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(bridge, 'UNDECLARED', ())
-    with pytest.raises(UserError, match=r'MMCV==2\.2\.0 is used.*mmcv 2\.1\.0'):
+    with pytest.raises(UserError, match=r'MMEngine==2\.0\.0 is used.*mmrazor 1\.0\.0'):
         bridge.require_mmrazor('model.type')
+
+
+@pytest.mark.parametrize(('installed', 'shown'), [('2.0.1', '2.0.1'), ('2.1.0', '2.1.0'), ('2.3.6', '2.1.0')])
+def test_a_later_mmcv_is_shown_as_the_last_that_mmrazor_admits(
+    tmp_path, monkeypatch, without_mmrazor, installed, shown
+):
+    (tmp_path / 'mmrazor').mkdir()
+    (tmp_path / 'mmrazor' / '__init__.py').write_text('import mmcv\nversion = mmcv.__version__\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(mmcv, '__version__', installed)
+    module = importlib.import_module('mmrazor')
+    assert module.version == shown
+    assert mmcv.__version__ == installed
 
 
 @needs_mmrazor

@@ -1,11 +1,13 @@
 """Config files that name mmcls are read with mmpretrain's configs."""
 
 import sys
+from functools import partial
 
 import pytest
 from mmengine.config import Config
 
-from kd_plugins.compat.reading import mmcls_as_mmpretrain, read_config, read_package_config, rename_config
+from kd_plugins.compat import reading
+from kd_plugins.compat.reading import names_of_today, read_config, read_package_config, rename_config
 
 
 def write(tmp_path, text):
@@ -30,6 +32,18 @@ def test_names_of_config_files(written, found):
     assert rename_config(written) == found
 
 
+def test_hyphens_of_today_are_found(tmp_path):
+    for name in ('faster-rcnn_r50.py', 'mask-rcnn_r50.py', 'a_b-c.py', 'a-b_c.py'):
+        (tmp_path / 'faster_rcnn').mkdir(exist_ok=True)
+        (tmp_path / 'faster_rcnn' / name).touch()
+    found = partial(reading._with_hyphens, tmp_path)
+    assert found('faster_rcnn/faster_rcnn_r50.py') == 'faster_rcnn/faster-rcnn_r50.py'
+    assert found('faster_rcnn/faster-rcnn_r50.py') == 'faster_rcnn/faster-rcnn_r50.py'
+    # none, or which of two?
+    assert found('faster_rcnn/retina_r50.py') == 'faster_rcnn/retina_r50.py'
+    assert found('faster_rcnn/a_b_c.py') == 'faster_rcnn/a_b_c.py'
+
+
 def test_bases_of_mmcls_are_mmpretrains(tmp_path):
     bases = "['mmcls::_base_/default_runtime.py', 'mmcls::_base_/schedules/imagenet_bs256.py']"
     config, notes = read_config(write(tmp_path, f"_base_ = {bases}\nmodel = dict(type='X')\n"))
@@ -46,7 +60,7 @@ def test_a_variable_of_a_base_keeps_the_scope_it_is_from(tmp_path):
 
 def test_mmengine_is_left_as_it_was(tmp_path):
     before = Config._get_cfg_path
-    with pytest.raises(OSError, match='nowhere'), mmcls_as_mmpretrain():
+    with pytest.raises(OSError, match='nowhere'), names_of_today():
         Config.fromfile('nowhere.py')
     assert Config._get_cfg_path is before
     with pytest.raises(Exception, match='mmcls'):

@@ -137,8 +137,11 @@ def train_a_step(config: dict[str, Any], work_dir: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def tidy():
-    """Forget the loggers and scopes of many runners."""
+    """Look for garbage of many runners, though not each time in all that is imported."""
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()
     logging.disable(logging.NOTSET)
 
 

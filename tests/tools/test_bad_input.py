@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmpretrain.datasets import CIFAR10, CIFAR100
 
 from tools import test, train
 
@@ -26,6 +27,11 @@ class RunsCode:
 
     def __reduce__(self):
         return os.system, (f'touch {self.path}',)
+
+
+def data_roots(folder):
+    """Options that put all data of a config into one folder."""
+    return [f'{loader}_dataloader.dataset.data_root={folder}' for loader in ('train', 'val', 'test')]
 
 
 @pytest.fixture
@@ -119,6 +125,17 @@ def test_value_that_cannot_be(option, where, capsys, tmp_path, teacher_checkpoin
     assert f'error: {where}\n' in message
 
 
+def test_schedule_of_what_is_not_there(capsys, tmp_path, teacher_checkpoint):
+    config = tmp_path / 'config.py'
+    hook = "dict(type='kd_plugins.DistillScheduleHook', by_epoch=False, stages=[dict(losses=dict(loss_kll=0))])"
+    config.write_text(
+        f'_base_ = {str(KD)!r}\nmodel = dict(teacher_ckpt={str(teacher_checkpoint)!r})\ncustom_hooks = [{hook}]\n'
+    )
+    message = refused(capsys, [config], tmp_path / 'run')
+    assert 'error: custom_hooks.0.stages.0.losses.loss_kll\n' in message
+    assert "did you mean 'loss_kl'" in message
+
+
 def test_unknown_key(capsys, tmp_path, teacher_checkpoint):
     message = refused_options(
         capsys, tmp_path, f'model.teacher_ckpt={teacher_checkpoint}', 'model.teacher_trainabel=True'
@@ -184,8 +201,7 @@ def test_teacher_checkpoint_that_would_run_code(capsys, tmp_path):
 
 def test_data_folder_missing(capsys, tmp_path):
     config = REPOSITORY / 'configs/kd/kd_logits_resnet34_resnet18_8xb32_in1k.py'
-    options = [f'{loader}_dataloader.dataset.data_root={tmp_path}/none' for loader in ('train', 'val', 'test')]
-    message = refused(capsys, [config, '--cfg-options', *options], tmp_path / 'run')
+    message = refused(capsys, [config, '--cfg-options', *data_roots(tmp_path / 'none')], tmp_path / 'run')
     assert 'error: train_dataloader.dataset.data_root' in message
     assert f'{tmp_path}/none, which does not exist' in message
 
@@ -194,10 +210,56 @@ def test_data_folder_without_the_split(capsys, tmp_path, random_checkpoint):
     config = REPOSITORY / 'configs/kd/kd_logits_resnet34_resnet18_8xb32_in1k.py'
     data = tmp_path / 'imagenet'
     data.mkdir()
-    options = [f'{loader}_dataloader.dataset.data_root={data}' for loader in ('train', 'val', 'test')]
-    options.append(f'model.teacher_ckpt={random_checkpoint("resnet34_8xb32_in1k")}')
+    options = [*data_roots(data), f'model.teacher_ckpt={random_checkpoint("resnet34_8xb32_in1k")}']
     message = refused(capsys, [config, '--cfg-options', *options], tmp_path / 'run')
     assert str(data / 'train') in message
+
+
+def test_data_folder_of_imagenet_says_where_it_comes_from(capsys, tmp_path):
+    config = REPOSITORY / 'configs/kd/kd_logits_resnet34_resnet18_8xb32_in1k.py'
+    message = refused(capsys, [config, '--cfg-options', *data_roots(tmp_path)], tmp_path / 'run')
+    assert f'{tmp_path}/train, which does not exist' in message
+    assert f'{tmp_path}/val, which does not exist' in message
+    assert 'https://image-net.org/challenges/LSVRC/2012/' in message
+
+
+@pytest.fixture
+def no_download(monkeypatch):
+    """Notes what mmpretrain would download, instead of downloading it."""
+    asked = []
+    monkeypatch.setattr('mmpretrain.datasets.cifar.download_and_extract_archive', lambda *a, **k: asked.append(a))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ('config', 'last'),
+    [
+        ('kd/kd_logits_resnet34_resnet18_8xb16_cifar10.py', 'cifar-10-batches-py/data_batch_1'),
+        ('byot/byot_resnet18_8xb16_cifar100.py', 'cifar-100-python/train'),
+    ],
+)
+@pytest.mark.parametrize('damaged', [False, True], ids=['missing', 'damaged'])
+def test_cifar_files_are_not_downloaded_unasked(config, last, damaged, capsys, tmp_path, no_download):
+    root = tmp_path / 'cifar'
+    root.mkdir()
+    if damaged:
+        kind = CIFAR10 if 'cifar10.' in config else CIFAR100
+        (root / kind.base_folder).mkdir()
+        for name, _ in kind.train_list + kind.test_list:
+            (root / kind.base_folder / name).write_bytes(b'half of it')
+    options = [*data_roots(root), 'model.teacher_ckpt=None'] if 'kd_' in config else data_roots(root)
+    message = refused(capsys, [REPOSITORY / 'configs' / config, '--cfg-options', *options], tmp_path / 'run')
+    assert f'{root / last}, which ' + ('is damaged' if damaged else 'does not exist') in message
+    assert 'https://www.cs.toronto.edu/~kriz/cifar.html' in message
+    assert no_download == []
+
+
+def test_cifar_files_of_a_test_are_not_downloaded_unasked(capsys, tmp_path, teacher_checkpoint, no_download):
+    config = REPOSITORY / 'configs/densenet/student_cnn3_cifar10.py'
+    arguments = [str(config), str(teacher_checkpoint), '--work-dir', str(tmp_path / 'run'), '--cfg-options']
+    assert test.main([*arguments, *data_roots(tmp_path)]) == 2
+    assert 'data_batch_1, which does not exist' in capsys.readouterr().err
+    assert no_download == []
 
 
 def test_work_dir_that_cannot_be_written(capsys, tmp_path, teacher_checkpoint):
@@ -249,9 +311,20 @@ def test_test_without_test_data(capsys, tmp_path, teacher_checkpoint):
     assert not (tmp_path / 'run').exists()
 
 
-def test_amp_without_a_gpu(capsys, tmp_path, monkeypatch):
+def test_mmengines_amp_without_a_gpu(capsys, tmp_path, monkeypatch, teacher_checkpoint):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    assert 'error: --amp' in refused(capsys, [KD, '--amp'], tmp_path / 'run')
+    options = [f'model.teacher_ckpt={teacher_checkpoint}', 'optim_wrapper.type=AmpOptimWrapper']
+    message = refused_options(capsys, tmp_path, *options)
+    assert message.count('error: ') == 1
+    assert 'error: optim_wrapper.type' in message
+    assert 'pass --amp' in message
+
+
+@pytest.mark.parametrize('arguments', [['--amp', KD], [KD, '--amp', 'bf8']], ids=['config eaten', 'unknown'])
+def test_precision_of_amp(arguments, capsys, tmp_path):
+    message = refused(capsys, arguments, tmp_path / 'run')
+    assert 'expected bf16 or fp16' in message
+    assert 'CONFIG --amp' in message
 
 
 def test_test_of_a_checkpoint_of_another_model(capsys, tmp_path, teacher_checkpoint):

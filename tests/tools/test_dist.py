@@ -8,98 +8,38 @@ from pathlib import Path
 
 import pytest
 import torch
+from launches import LAUNCH_VARIABLES, REPOSITORY, command, environment, prepare, write_config
 from processes import run
 
-from kd_plugins.build import build_model
 from kd_plugins.engine import distributed
-from kd_plugins.engine.config import load_config
+from kd_plugins.report.result import read_result
 from tools import dist_launch
-
-REPOSITORY = Path(__file__).parents[2]
-CONFIG = REPOSITORY / 'configs/quickstart/kd_vgg_cnn_digits.py'
-LAUNCH_VARIABLES = ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT', 'RANK', 'LOCAL_RANK', 'WORLD_SIZE')
-
-PROBE_HOOKS = """
-import hashlib
-import os
-import signal
-from pathlib import Path
-
-import torch.distributed
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-
-
-@HOOKS.register_module()
-class FingerprintHook(Hook):
-    '''Writes what the student of each rank is after training.'''
-
-    priority = 'VERY_LOW'
-
-    def after_train(self, runner):
-        digest = hashlib.sha256()
-        for name, tensor in sorted(runner.model.module.student.state_dict().items()):
-            digest.update(name.encode() + tensor.numpy().tobytes())
-        rank = torch.distributed.get_rank()
-        Path(runner.work_dir, f'rank_{rank}.txt').write_text(
-            f'{torch.distributed.get_world_size()} {torch.distributed.get_backend()} {digest.hexdigest()}'
-        )
-
-
-@HOOKS.register_module()
-class CrashHook(Hook):
-    '''Ends the second process in its first step.'''
-
-    def __init__(self, how):
-        self.how = how
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if torch.distributed.get_rank() == 1:
-            if self.how == 'raise':
-                raise RuntimeError('a bug of somebody')
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A folder with a random teacher and a module of hooks, to run the scripts in."""
-    torch.manual_seed(0)
-    teacher, _ = build_model(load_config(CONFIG).model.teacher, 'teacher')
-    torch.save({'state_dict': teacher.state_dict()}, tmp_path / 'teacher.pth')
-    (tmp_path / 'probe_hooks.py').write_text(PROBE_HOOKS)
-    return tmp_path
-
-
-def write_config(folder, *hooks, teacher='teacher.pth'):
-    """The quick pair for four iterations, with the hooks of this file."""
-    path = folder / 'tiny.py'
-    path.write_text(
-        f'_base_ = [{str(CONFIG)!r}]\n'
-        f'model = dict(teacher_ckpt={teacher!r})\n'
-        "custom_imports = dict(imports=['probe_hooks'])\n"
-        'env_cfg = dict(dist_cfg=dict(timeout=120))\n'
-        f'custom_hooks = {list(hooks)!r}\n'
-        'train_cfg = dict(max_iters=4, val_interval=4)\n'
-        'default_hooks = dict(logger=dict(interval=1))\n'
-    )
-    return path
+    return prepare(tmp_path)
 
 
 def run_script(folder, script, *arguments, **variables):
-    environment = {name: value for name, value in os.environ.items() if name not in LAUNCH_VARIABLES}
-    environment |= {'PYTHONPATH': str(folder), 'OMP_NUM_THREADS': '1', **variables}
-    command = ['bash', str(REPOSITORY / 'tools' / script), *map(str, arguments)]
-    return run(command, cwd=folder, env=environment)
+    return run(command(script, *arguments), cwd=folder, env=environment(folder, **variables))
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_student_and_test_it(folder):
     config = write_config(folder, dict(type='FingerprintHook'))
 
-    trained = run_script(folder, 'dist_train.sh', config, 2, '--work-dir', 'run')
+    # with a teacher of which each process holds a half
+    best = ['--cfg-options', 'default_hooks.checkpoint.save_best=accuracy/top1', 'model.teacher_forward.shard=True']
+    trained = run_script(folder, 'dist_train.sh', config, 2, '--work-dir', 'run', *best)
 
     assert trained.returncode == 0, trained.stderr
+    result = read_result(folder / 'run')
+    assert result.machine['processes'] == 2
+    assert result.teacher['name'] == 'PlainCNN'
+    assert result.teacher['latency_ms'] is None, 'a process cannot run it alone'
+    assert result.weights.startswith('best_accuracy_top1_iter_')
     first, second = ((folder / 'run' / f'rank_{rank}.txt').read_text() for rank in (0, 1))
     assert first == second
     assert first.startswith('2 gloo ')
@@ -115,7 +55,7 @@ def test_two_processes_train_one_student_and_test_it(folder):
 
 @pytest.mark.slow
 def test_mistake_in_the_config_is_said_once(folder):
-    config = write_config(folder, teacher='nowhere.pth')
+    config = write_config(folder, teacher_ckpt='nowhere.pth')
 
     done = run_script(folder, 'dist_train.sh', config, 2, '--work-dir', 'run')
 
@@ -137,13 +77,23 @@ def test_mistake_in_the_options_is_said_once(folder):
 
 
 @pytest.mark.slow
-def test_crash_of_a_process_shows_its_traceback(folder):
-    config = write_config(folder, dict(type='CrashHook', how='raise'))
+@pytest.mark.parametrize(
+    ('how', 'status', 'said'),
+    [
+        ('raise', 1, 'RuntimeError: a bug of somebody in process 3'),
+        ('refuse', 2, 'error: here\n  expected: this\n  got:      that in process 3\n  to do:    mend it'),
+    ],
+)
+def test_error_of_the_last_process_is_shown_and_not_repeated(folder, how, status, said):
+    config = write_config(folder, dict(type='CrashHook', how=how, rank=3))
 
-    done = run_script(folder, 'dist_train.sh', config, 2, '--work-dir', 'run')
+    # a mistake of the user would be made again
+    options = ['--max-restarts', 2] if how == 'refuse' else []
+    done = run_script(folder, 'dist_train.sh', config, 4, '--work-dir', 'run', *options)
 
-    assert done.returncode == 1
-    assert 'RuntimeError: a bug of somebody' in done.stderr
+    assert done.returncode == status
+    assert done.stderr.count(said) == 1
+    assert 'start again' not in done.stderr
     assert 'ChildFailedError' not in done.stderr
 
 
@@ -227,15 +177,70 @@ def test_torchrun_gets_machines_and_arguments_as_they_are(launches, monkeypatch)
     assert dist_launch.main(['test', 'my config.py', '$(touch x).pth', '8', '--work-dir', 'a b']) == 0
 
     (arguments,) = launches
-    assert arguments[:5] == [
+    assert arguments[:6] == [
         '--nproc-per-node=8',
+        '--max-restarts=0',
         '--nnodes=2',
         '--node-rank=1',
         '--master-addr=10.1.1.1',
         '--master-port=29511',
     ]
-    assert arguments[5] == str(REPOSITORY / 'tools/test.py')
-    assert arguments[6:] == ['my config.py', '$(touch x).pth', '--launcher', 'pytorch', '--work-dir', 'a b']
+    assert arguments[6] == str(REPOSITORY / 'tools/test.py')
+    assert arguments[7:] == ['my config.py', '$(touch x).pth', '--launcher', 'pytorch', '--work-dir', 'a b']
+
+
+@pytest.mark.parametrize(('node', 'host'), [('0', '1'), ('1', '0')])
+def test_machines_that_may_restart_meet_anew_each_time(launches, monkeypatch, node, host):
+    for name, value in dict(NNODES='2', NODE_RANK=node, MASTER_ADDR='127.0.0.1', PORT='29517').items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', raising=False)
+
+    assert dist_launch.main(['train', 'config.py', '--max-restarts', '3', '8', '--resume', '--work-dir', 'a b']) == 0
+
+    (arguments,) = launches
+    assert arguments[:6] == [
+        *('--nproc-per-node=8', '--max-restarts=3', '--nnodes=2', '--rdzv-backend=c10d', '--rdzv-id=kd_plugins'),
+        '--rdzv-endpoint=127.0.0.1:29517',
+    ]
+    assert arguments[6:8] == [f'--rdzv-conf=is_host={host}', '--local-addr=127.0.0.1']
+    assert arguments[9:] == ['config.py', '--launcher', 'pytorch', '--resume', '--work-dir', 'a b']
+    assert os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] == '1'
+
+
+@pytest.mark.parametrize('value', ['-1', 'often', '1.5', ''])
+def test_restarts_must_be_a_number(capsys, launches, value):
+    message = refuse(capsys, 'config.py', '2', f'--max-restarts={value}')
+
+    assert message.startswith('error: --max-restarts\n')
+    assert repr(value) in message
+    assert not launches
+
+
+def test_restarts_are_of_the_training_alone(launches):
+    assert dist_launch.main(['test', 'config.py', 'checkpoint.pth', '1', '--max-restarts', '3']) == 0
+
+    # which the tool will not know
+    assert launches[0][-2:] == ['--max-restarts', '3']
+
+
+def test_number_of_machines_is_fixed(capsys, launches, monkeypatch):
+    monkeypatch.setenv('NNODES', '1:2')
+
+    message = refuse(capsys, 'config.py', '1', '--max-restarts', '1')
+
+    assert "'1:2'" in message
+    assert 'start again with --resume on those that are left' in message
+
+
+def test_first_machine_that_is_not_there(capsys, launches, monkeypatch):
+    monkeypatch.setenv('NNODES', '2')
+    monkeypatch.setenv('NODE_RANK', '1')
+    monkeypatch.setenv('MASTER_ADDR', 'no.such.machine.invalid')
+
+    message = refuse(capsys, 'config.py', '1', '--max-restarts', '1')
+
+    assert message.startswith('error: MASTER_ADDR\n')
+    assert 'no.such.machine.invalid' in message
 
 
 @pytest.mark.parametrize(('nodes', 'port'), [('1', None), ('2', '29500')])
@@ -245,7 +250,7 @@ def test_port_without_one_in_the_environment(launches, monkeypatch, nodes, port)
 
     dist_launch.main(['train', 'config.py', '1'])
 
-    chosen = launches[0][4].removeprefix('--master-port=')
+    chosen = launches[0][5].removeprefix('--master-port=')
     assert chosen == port if port else 1024 <= int(chosen) < 65536
 
 
@@ -282,6 +287,31 @@ def test_slurm_script_asks_for_what_the_environment_says(tmp_path, fake_srun):
         *('--cpus-per-task=3', '--kill-on-bad-exit=1', '--time=1:00', '--qos=low'),
         *('python', '-u', str(REPOSITORY / 'tools/train.py'), 'my config.py', '--launcher=slurm', '--seed', '1'),
     ]
+
+
+def test_slurm_script_on_several_machines(tmp_path, fake_srun):
+    done = run_script(tmp_path, 'slurm_train.sh', 'part', 'job', 'config.py', PATH=fake_srun, GPUS='16')
+
+    assert done.returncode == 0, done.stderr
+    assert {'--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8', '--launcher=slurm'} <= set(done.stdout.splitlines())
+
+
+@pytest.mark.slow
+def test_job_that_slurm_queued_again_goes_on(folder, tmp_path, fake_srun):
+    # one task, without asking a cluster for it
+    fake = Path(fake_srun.partition(':')[0], 'srun')
+    fake.write_text('#!/usr/bin/env bash\nwhile [ "$1" != python ]; do shift; done\nexec "$@"\n')
+    job = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+    arguments = ['slurm_train.sh', 'part', 'job', write_config(folder, interval=2), '--work-dir', 'run']
+
+    half = ['--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2']
+    done = run_script(folder, *arguments, *half, PATH=fake_srun, **job)
+    assert done.returncode == 0, done.stderr
+    again = run_script(folder, *arguments, PATH=fake_srun, SLURM_RESTART_COUNT='1', **job)
+
+    assert again.returncode == 0, again.stderr
+    assert re.search(r'resumed epoch: \d+, iter: 2\b', again.stdout)
+    assert re.findall(r'Iter\(train\) \[(\d+)/4\]', again.stdout) == ['3', '4']
 
 
 def test_slurm_script_without_arguments_or_slurm(tmp_path, fake_srun):

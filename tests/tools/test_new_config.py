@@ -44,6 +44,7 @@ def test_trains_two_steps(tmp_path, teacher, student):
         'train_dataloader.batch_size=5',
         'train_dataloader.dataset.num_images=10',
         'val_dataloader.dataset.num_images=10',
+        'test_dataloader.dataset.num_images=10',
         'default_hooks.logger.interval=1',
         'default_hooks.checkpoint=None',
     ]

@@ -1,0 +1,89 @@
+"""Does the device compute in the precision that the optimiser asks for?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from kd_plugins.errors import Fault, join_path
+
+# what the command line calls them, and what mmengine and torch do
+HALF_PRECISIONS = {'bf16': 'bfloat16', 'fp16': 'float16'}
+ON_GPU, ON_CPU = 'AmpOptimWrapper', 'CPUAmpOptimWrapper'
+
+
+def optim_wrapper_parts(config: Any) -> Iterator[tuple[str, Any]]:
+    """The configs of the optimiser wrappers of a config, each with its key path.
+
+    With a constructor of its own, each part of the model may have one.
+
+    Args:
+        config: The whole config.
+    """
+    wrapper = config.get('optim_wrapper')
+    if not isinstance(wrapper, dict):
+        return
+    if 'optimizer' in wrapper:
+        yield 'optim_wrapper', wrapper
+        return
+    for name, part in wrapper.items():
+        if isinstance(part, dict) and 'optimizer' in part:
+            yield join_path('optim_wrapper', name), part
+
+
+def precision_faults(config: Any) -> list[Fault]:
+    """Look whether this machine trains in the mixed precision of a config.
+
+    Args:
+        config: The whole config.
+
+    Returns:
+        A fault for each optimiser that asks for a device or a precision that is not there.
+    """
+    on_gpu = torch.cuda.is_available()
+    faults = []
+    for where, part in optim_wrapper_parts(config):
+        kind = str(part.get('type')).rpartition('.')[2]
+        if kind not in (ON_GPU, ON_CPU):
+            continue
+        if on_gpu != (kind == ON_GPU):
+            device, other = ('a GPU', 'kd_plugins.CPUAmpOptimWrapper') if kind == ON_GPU else ('no GPU', ON_GPU)
+            got = 'a machine without' if kind == ON_GPU else 'a machine with one'
+            advice = f"pass --amp, which chooses by the machine, or write type='{other}'"
+            faults.append(Fault(f'{where}.type', f'{device} for {kind}', got, advice))
+            continue
+        dtype = str(part.get('dtype') or ('float16' if on_gpu else 'bfloat16')).removeprefix('torch.')
+        device = 'cuda' if on_gpu else 'cpu'
+        # what is no precision at all, the wrapper itself refuses
+        if dtype in HALF_PRECISIONS.values() and not computes_in(getattr(torch, dtype), device):
+            other = next(name for name in HALF_PRECISIONS if HALF_PRECISIONS[name] != dtype)
+            expected = f'a precision that the {"GPU" if on_gpu else "CPU"} computes in'
+            advice = f'pass --amp {other}, or train without mixed precision'
+            faults.append(Fault(f'{where}.dtype', expected, repr(dtype), advice))
+    return faults
+
+
+def computes_in(dtype: torch.dtype, device: str) -> bool:
+    """Whether a device runs forward and backward under autocast to a half precision.
+
+    Args:
+        dtype: ``torch.bfloat16`` or ``torch.float16``.
+        device: ``'cuda'`` or ``'cpu'``.
+    """
+    if device == 'cuda':
+        return dtype == torch.float16 or torch.cuda.is_bf16_supported()
+    with warnings.catch_warnings():
+        # torch warns of a precision that it does not have, and goes on in float32
+        warnings.simplefilter('ignore')
+        try:
+            image, kernel = torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 3, 3, requires_grad=True)
+            with torch.autocast(device, dtype=dtype):
+                output = F.linear(F.conv2d(image, kernel).flatten(1), kernel[0, 0, :, :1])
+            output.sum().backward()
+        except RuntimeError:
+            return False
+    return output.dtype == dtype
