@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import mmengine.config.config
 import pytest
 import torch
 from fault_table import pytest_addoption, pytest_terminal_summary  # noqa: F401  hooks of pytest
@@ -18,6 +20,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 import kd_plugins  # noqa: F401  allow-lists mmengine's checkpoints, registers the scope
+from kd_plugins.engine.allocator import keep_freed_memory
 
 MEMORY, ROOM = Path('/dev/shm'), 8 * 2**30
 
@@ -26,6 +29,27 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the files of tests in memory where there is room: flushing a checkpoint to a busy disk takes seconds."""
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault('PYTEST_DEBUG_TEMPROOT', str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what is imported: mmengine calls it for each data set, three times a training."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _plain_dumps() -> Iterator[None]:
+    """Dump configs without yapf, which takes longer than a short training does, several times a training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _freed_memory() -> Iterator[None]:
+    """Give back what the trainings of a file had this process keep."""
+    yield
+    keep_freed_memory(False)
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 @command
 def main(argv: list[str] | None = None) -> None:
     """Parse the command line, draft the config, check it and write it."""
-    methods = '\n'.join(f'  {name:<9}{method.summary}' for name, method in METHODS.items())
+    methods = '\n'.join(f'  {name:<9}{method.library.package}: {method.summary}' for name, method in METHODS.items())
     datasets = '\n'.join(f'  {name:<9}{dataset.title}' for name, dataset in DATASETS.items())
     parser = ArgumentParser(
-        description='Write a short config that distils one model of mmpretrain into another, and passes the preflight',
+        description='Write a short config that distils one model into another, and passes the preflight',
         epilog=f'methods:\n{methods}\n\ndata sets:\n{datasets}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -26,11 +26,16 @@ def main(argv: list[str] | None = None) -> None:
             f'--{role}',
             required=True,
             metavar='CONFIG',
-            help='a config that mmpretrain ships, e.g. resnet50_8xb32_in1k or resnet/resnet50_8xb32_in1k.py',
+            help='a config that the library ships, e.g. resnet50_8xb32_in1k or resnet/resnet50_8xb32_in1k.py',
         )
-    parser.add_argument('--dataset', choices=DATASETS, default='imagenet', help='imagenet by default')
     parser.add_argument(
-        '--teacher-ckpt', metavar='PATH', help="the teacher's weights; those that mmpretrain lists by default"
+        '--dataset',
+        choices=DATASETS,
+        default='',
+        help="imagenet by default; detectors and segmentors train on the student's own data",
+    )
+    parser.add_argument(
+        '--teacher-ckpt', metavar='PATH', help="the teacher's weights; those that its library lists by default"
     )
     parser.add_argument('-o', '--out', required=True, type=Path, metavar='FILE', help='config to write, FILE.py')
     arguments = parser.parse_args(argv)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 CIFAR_BASES = (
     'mmpretrain::_base_/datasets/cifar10_bs16.py',
@@ -23,7 +25,7 @@ class Dataset:
     Attributes:
         title: For people.
         kind: Type of the data set in a config.
-        classes: Number of classes.
+        classes: Number of classes; None where both models are taken as they are.
         sizes: Sides of the images, in pixels, to be tried from the first on; the last also where a model is made for
             one size. The images of ``bases`` have the first.
         bases: What a config inherits where the student's own does not train on these data; below ``configs/`` where
@@ -34,7 +36,7 @@ class Dataset:
 
     title: str
     kind: str
-    classes: int
+    classes: int | None
     sizes: tuple[int, ...]
     bases: tuple[str, ...]
     recipe: str
@@ -70,3 +72,32 @@ DATASETS = {
         needs='nothing (the images come with scikit-learn)',
     ),
 }
+
+# of the made-up images on which detectors and segmentors are looked at
+DENSE_SIDE = 320
+
+
+def training_data(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data set that a config trains on, out of its wrappers; empty where it trains on none."""
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    while isinstance(dataset.get('dataset'), Mapping):
+        dataset = dataset['dataset']
+    return dataset
+
+
+def own_data(config: Mapping[str, Any]) -> Dataset:
+    """What a detector's or a segmentor's own config trains on.
+
+    Args:
+        config: The whole config.
+    """
+    dataset = training_data(config)
+    return Dataset(
+        title=str(dataset.get('type')),
+        kind=str(dataset.get('type')),
+        classes=None,
+        sizes=(DENSE_SIDE,),
+        bases=(),
+        recipe='',
+        needs=str(dataset.get('data_root')),
+    )

@@ -1,4 +1,4 @@
-"""Student and teacher as mmpretrain ships them, made for other classes, run once and listed."""
+"""Student and teacher as their library ships them, made for other classes, run once and listed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from kd_plugins.build import build_model, read_library_config, resolve_model_config
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.modules import ModuleRow, list_modules
-from kd_plugins.scaffold.names import PACKAGE, find_config
+from kd_plugins.scaffold.data import training_data
+from kd_plugins.scaffold.libraries import Library
+from kd_plugins.scaffold.names import find_config
 from kd_plugins.scaffold.silence import silence
 
 IMAGES = 2
@@ -21,15 +23,17 @@ IMAGES = 2
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier that mmpretrain ships.
+    """A model that a library ships.
 
     Attributes:
+        library: The library.
         path: As ``'mmpretrain::resnet/resnet18_8xb32_in1k.py'``.
         where: The option that named it.
         whole: Its config, with data and schedule.
-        weights: Address of the trained weights that mmpretrain lists; None where it lists none.
+        weights: Address of the trained weights that the library lists; None where it lists none.
     """
 
+    library: Library
     path: str
     where: str
     whole: Any
@@ -48,8 +52,7 @@ class Model:
 
     def trains_on(self, kind: str) -> bool:
         """Whether its own config trains on a type of data set."""
-        dataset = (self.whole.get('train_dataloader') or {}).get('dataset') or {}
-        return dataset.get('type') == kind
+        return training_data(self.whole).get('type') == kind
 
     def changes(self, classes: int, topk: bool = False) -> dict[str, Any]:
         """What in the model's config has to change for another number of classes.
@@ -68,32 +71,37 @@ class Model:
         return found
 
 
-def find_model(name: str, where: str) -> Model:
-    """Find a classifier of mmpretrain.
+def find_model(name: str, where: str, library: Library) -> Model:
+    """Find a model of a library.
 
     Args:
         name: As for :func:`kd_plugins.scaffold.names.find_config`.
         where: The option that named it.
+        library: The library.
 
     Raises:
-        UserError: There is none of that name, or it is no classifier.
+        UserError: There is none of that name, or it is not of the kind that is distilled.
     """
-    path = find_config(name, where)
+    path = find_config(name, where, library)
     try:
         weights = resolve_model_config(dict(cfg_path=path, pretrained=True), where)[2]
     except UserError:
         weights = None
-    model = Model(path, where, read_library_config(path), weights)
+    model = Model(library, path, where, read_library_config(path), weights)
     config = model.whole.get('model') or {}
-    if 'head' not in config or not any(_classes_in(config.get(part)) for part in ('head', 'backbone')):
+    expected = f'the config of {library.kind}'
+    if library.part not in config:
+        got = f'{path}, a {config.get("type")} without {library.part}'
+        raise UserError(Fault(where, expected, got, 'choose another model'))
+    if library.part == 'head' and not any(_classes_in(config.get(part)) for part in ('head', 'backbone')):
         got = f'{path}, a {config.get("type")} without a number of classes'
-        raise UserError(Fault(where, 'the config of an image classifier', got, 'choose one that is trained on labels'))
+        raise UserError(Fault(where, expected, got, 'choose one that is trained on labels'))
     return model
 
 
 def wants_size(model: Model) -> bool:
     """Whether the backbone is made for images of one size, as those with embedded positions are."""
-    with MMENGINE_MODELS.switch_scope_and_registry(PACKAGE) as registry:
+    with MMENGINE_MODELS.switch_scope_and_registry(model.library.package) as registry:
         backbone = registry.get(model.whole.model.backbone.type)
     return any(
         'img_size' in inspect.signature(vars(base)['__init__']).parameters
@@ -118,7 +126,7 @@ def trace(model: Model, changes: Mapping[str, Any], size: tuple[int, int]) -> li
         built = build_model(dict(cfg_path=model.path, pretrained=False, **changes), model.where)[0].eval()
     try:
         with silence():
-            return list_modules(lambda: built(images), built)
+            return list_modules(lambda: getattr(built, model.library.forward)(images), built)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         message = ' '.join(str(error).split())[:200]
         raise UserError(
@@ -126,7 +134,7 @@ def trace(model: Model, changes: Mapping[str, Any], size: tuple[int, int]) -> li
                 model.where,
                 f'a model that takes images of {size[0]} x {size[1]} pixels',
                 f'{model.path} ({type(error).__name__}: {message})',
-                'choose another model, or another --dataset',
+                'choose another model' + (', or another --dataset' if model.library.package == 'mmpretrain' else ''),
             )
         ) from error
 

@@ -10,12 +10,14 @@ from typing import Any
 from kd_plugins.build import read_library_config
 from kd_plugins.config_text import assign, comment, render
 from kd_plugins.preflight.shapes import describe_shape
-from kd_plugins.scaffold.method import explain_softening, losses_of
+from kd_plugins.scaffold.data import DATASETS
+from kd_plugins.scaffold.method import explain_weights, losses_of
 from kd_plugins.scaffold.models import Model
 from kd_plugins.scaffold.plan import Plan
 from kd_plugins.scaffold.stages import Stage
 
-NORMALISATION = ('mean', 'std', 'to_rgb')
+NORMALISATION = ('mean', 'std', 'to_rgb', 'bgr_to_rgb', 'rgb_to_bgr')
+AS_TRAINED = 'as the teacher was trained; the student, untrained, can learn with any'
 UNTRAINED = 'random weights teach nothing: train the teacher on these data, and name its checkpoint here'
 
 
@@ -70,7 +72,7 @@ def _bases(plan: Plan) -> list[str]:
 
 def _images(plan: Plan) -> list[str]:
     """How the digits become as large as the models need them."""
-    if plan.request.dataset != 'digits' or plan.size[0] == plan.dataset.sizes[0]:
+    if plan.dataset is not DATASETS['digits'] or plan.size[0] == plan.dataset.sizes[0]:
         return []
     return [
         comment('the digits are 8x8 pixels'),
@@ -86,18 +88,21 @@ def _images(plan: Plan) -> list[str]:
 
 
 def _normalisation(plan: Plan) -> list[str]:
-    """How a trained teacher wants its images, where the inherited config does otherwise."""
-    if not plan.teacher_knows_data or not (plan.pretrained or plan.request.teacher_ckpt):
+    """How a trained teacher wants its images, where a classifier's inherited config does otherwise."""
+    if plan.dataset.classes is None:
         return []
     base = plan.student.whole if plan.own_recipe else read_library_config(plan.dataset.bases[0])
-    inherited, wanted = (config.get('data_preprocessor') or {} for config in (base, plan.teacher.whole))
-    if all(inherited.get(key) == wanted.get(key) for key in NORMALISATION):
-        return []
-    return [
-        comment('as the teacher was trained; the student, untrained, can learn with any'),
-        assign('data_preprocessor', {key: wanted[key] for key in NORMALISATION if key in wanted}),
-        '',
-    ]
+    wanted = _wanted(plan, base.get('data_preprocessor'), plan.teacher.whole.get('data_preprocessor'))
+    return [comment(AS_TRAINED), assign('data_preprocessor', wanted), ''] if wanted else []
+
+
+def _wanted(plan: Plan, inherited: Any, teacher: Any) -> dict[str, Any]:
+    """What a trained teacher's normalisation has that the inherited one has not."""
+    inherited, teacher = inherited or {}, teacher or {}
+    untrained = not plan.teacher_knows_data or not (plan.pretrained or plan.request.teacher_ckpt)
+    if untrained or all(inherited.get(key) == teacher.get(key) for key in NORMALISATION):
+        return {}
+    return {key: teacher[key] for key in NORMALISATION if key in teacher}
 
 
 def _explanation(plan: Plan) -> str:
@@ -113,25 +118,26 @@ def _explanation(plan: Plan) -> str:
         lines.append(f'Paired by resolution, student and teacher, at {plan.size[0]}x{plan.size[1]} pixels:')
         lines += [f'  {_describe(student)} and {_describe(teacher)}' for student, teacher in plan.pairs]
         lines.append("connector='auto' becomes what makes the two meet; tools/check_config.py shows it.")
-    if plan.logits:
-        lines.append(f'{explain_softening(plan.request.dataset)}.')
+    if plan.logits or not plan.method.scores:
+        lines.append(f'{explain_weights(plan.method, plan.dataset)}.')
     else:
         lines.append('No loss compares class scores: no module of one of the heads returns them.')
     return comment('\n'.join(lines))
 
 
 def _describe(stage: Stage) -> str:
-    return f'{stage.source.path} {describe_shape(stage.source.shape[1:])} (stride {stage.stride})'
+    element = '' if stage.source.data_idx is None else f'[{stage.source.data_idx}]'
+    return f'{stage.source.path}{element} {describe_shape(stage.source.shape[1:])} (stride {stage.stride})'
 
 
 def _model(plan: Plan) -> str:
-    losses = losses_of(plan.pairs, plan.logits, plan.request.dataset)
+    losses = losses_of(plan.method, plan.pairs, plan.logits, plan.dataset)
     distiller = dict(type='kd_plugins.ConfigurableDistiller', distill_losses=losses)
     lines = ['_delete_=True,'] if plan.own_recipe else []
     lines += [
         "type='kd_plugins.SingleTeacherDistill',",
-        _part('architecture', plan.student, plan, pretrained=False),
-        _part('teacher', plan.teacher, plan, pretrained=plan.pretrained),
+        _part('architecture', plan.student, pretrained=False, **plan.changes(plan.student), **_preprocessor(plan)),
+        _part('teacher', plan.teacher, pretrained=plan.pretrained, **plan.changes(plan.teacher)),
     ]
     if plan.request.teacher_ckpt:
         lines.append(f'teacher_ckpt={render(plan.request.teacher_ckpt)},')
@@ -141,6 +147,13 @@ def _model(plan: Plan) -> str:
     return '\n'.join(['model = dict(', *(f'    {line}' for line in lines), ')'])
 
 
-def _part(key: str, model: Model, plan: Plan, pretrained: bool) -> str:
-    config: dict[str, Any] = dict(cfg_path=model.path, pretrained=pretrained, **plan.changes(model))
+def _preprocessor(plan: Plan) -> dict[str, Any]:
+    """How a trained teacher wants its images, where a detector's or a segmentor's own preprocessor does otherwise."""
+    own, teacher = (model.whole.model.get('data_preprocessor') for model in (plan.student, plan.teacher))
+    wanted = _wanted(plan, own, teacher)
+    return dict(data_preprocessor=wanted) if wanted else {}
+
+
+def _part(key: str, model: Model, **changes: Any) -> str:
+    config: dict[str, Any] = dict(cfg_path=model.path, **changes)
     return f'{key}={render(config, indent=4, before=len(key) + 1)},'

@@ -13,10 +13,19 @@ from kd_plugins.build import FALLBACK_SCOPE
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.modules import ModuleRow
 from kd_plugins.preflight.probe import probe_batch
-from kd_plugins.scaffold.data import DATASETS, Dataset
+from kd_plugins.scaffold.data import DATASETS, Dataset, own_data
+from kd_plugins.scaffold.libraries import LIBRARIES
 from kd_plugins.scaffold.method import METHODS, Method
 from kd_plugins.scaffold.models import Model, find_model, trace, wants_size
-from kd_plugins.scaffold.stages import Source, Stage, find_logits, find_stages, pair_stages
+from kd_plugins.scaffold.stages import (
+    Source,
+    Stage,
+    find_class_maps,
+    find_levels,
+    find_logits,
+    find_stages,
+    pair_stages,
+)
 
 
 @dataclass(frozen=True)
@@ -25,12 +34,13 @@ class Request:
 
     Attributes:
         method: Key in :data:`kd_plugins.scaffold.method.METHODS`.
-        teacher: Name of a config of mmpretrain.
+        teacher: Name of a config of the library that the method is for.
         student: Likewise.
         out: File that the config is for.
         configs: Folder of the configs of this repository.
-        dataset: Key in :data:`kd_plugins.scaffold.data.DATASETS`.
-        teacher_ckpt: Path or address of the teacher's weights; None for those that mmpretrain lists.
+        dataset: Key in :data:`kd_plugins.scaffold.data.DATASETS`; empty for ImageNet, with detectors and segmentors
+            for what the student's own config trains on.
+        teacher_ckpt: Path or address of the teacher's weights; None for those that the library lists.
     """
 
     method: str
@@ -38,7 +48,7 @@ class Request:
     student: str
     out: Path
     configs: Path
-    dataset: str = 'imagenet'
+    dataset: str = ''
     teacher_ckpt: str | None = None
 
 
@@ -50,6 +60,7 @@ class Plan:
         request: What was asked for.
         student: The student.
         teacher: The teacher.
+        dataset: The data set.
         size: Height and width of the images, in pixels.
         pairs: Stages whose features are compared, the student's first.
         logits: Class scores that are compared, the student's first; None for none.
@@ -58,6 +69,7 @@ class Plan:
     request: Request
     student: Model
     teacher: Model
+    dataset: Dataset
     size: tuple[int, int]
     pairs: Sequence[tuple[Stage, Stage]]
     logits: tuple[Source, Source] | None
@@ -68,18 +80,13 @@ class Plan:
         return METHODS[self.request.method]
 
     @property
-    def dataset(self) -> Dataset:
-        """The data set."""
-        return DATASETS[self.request.dataset]
-
-    @property
     def own_recipe(self) -> bool:
         """Whether the student's own config trains on these data."""
         return self.student.trains_on(self.dataset.kind)
 
     @property
     def pretrained(self) -> bool:
-        """Whether the weights that mmpretrain lists for the teacher were trained on these data and shall be used."""
+        """Whether the weights that the library lists for the teacher were trained on these data and shall be used."""
         return bool(self.teacher.weights) and self.teacher_knows_data and not self.request.teacher_ckpt
 
     @property
@@ -89,7 +96,7 @@ class Plan:
 
     def changes(self, model: Model) -> dict[str, Any]:
         """What in a model's config has to change for these data."""
-        return _changes(self.request, model)
+        return _changes(self.dataset, model)
 
 
 def make_plan(request: Request) -> Plan:
@@ -101,31 +108,45 @@ def make_plan(request: Request) -> Plan:
     Raises:
         UserError: A model is not there, cannot be run on such images, or has nothing that the method compares.
     """
-    models = find_model(request.student, '--student'), find_model(request.teacher, '--teacher')
-    size, rows = _trace(request, models)
-    pairs = _pair(models, rows, size) if METHODS[request.method].hints else []
-    logits = _find_logits(models, rows, DATASETS[request.dataset].classes, required=not pairs)
-    return Plan(request, *models, size, pairs, logits)
+    method = METHODS[request.method]
+    student = find_model(request.student, '--student', method.library)
+    models = student, find_model(request.teacher, '--teacher', method.library)
+    dataset = _dataset(request, student)
+    size, rows = _trace(dataset, models)
+    pairs = _pair(models, rows, size) if method.hint else []
+    scores = _find_scores(models, rows, dataset.classes, required=not pairs) if method.scores else None
+    return Plan(request, *models, dataset, size, pairs, scores)
 
 
-def _changes(request: Request, model: Model) -> dict[str, Any]:
-    return model.changes(DATASETS[request.dataset].classes, topk=request.dataset == 'digits')
+def _dataset(request: Request, student: Model) -> Dataset:
+    if student.library is LIBRARIES['mmpretrain']:
+        return DATASETS[request.dataset or 'imagenet']
+    if request.dataset:
+        got = f'{request.dataset}, with {student.path}'
+        raise UserError(Fault('--dataset', 'images of classes with models of mmpretrain alone', got, 'leave it out'))
+    return own_data(student.whole)
 
 
-def _trace(request: Request, models: tuple[Model, Model]) -> tuple[tuple[int, int], list[list[ModuleRow]]]:
+def _changes(dataset: Dataset, model: Model) -> dict[str, Any]:
+    if dataset.classes is None:
+        return {}
+    return model.changes(dataset.classes, topk=dataset is DATASETS['digits'])
+
+
+def _trace(dataset: Dataset, models: tuple[Model, Model]) -> tuple[tuple[int, int], list[list[ModuleRow]]]:
     """The first size of images that both models take, and the modules of each at that size."""
-    *sizes, last = _sizes(DATASETS[request.dataset], models)
+    *sizes, last = _sizes(dataset, models)
     for size in sizes:
         try:
-            return size, [trace(model, _changes(request, model), size) for model in models]
+            return size, [trace(model, _changes(dataset, model), size) for model in models]
         except UserError:
             continue
-    return last, [trace(model, _changes(request, model), last) for model in models]
+    return last, [trace(model, _changes(dataset, model), last) for model in models]
 
 
 def _sizes(dataset: Dataset, models: tuple[Model, Model]) -> list[tuple[int, int]]:
     student = models[0]
-    if student.trains_on(dataset.kind):
+    if dataset.classes is not None and student.trains_on(dataset.kind):
         with DefaultScope.overwrite_default_scope(FALLBACK_SCOPE):
             batch = probe_batch(student.whole)
         if batch is not None:
@@ -140,23 +161,29 @@ def _sizes(dataset: Dataset, models: tuple[Model, Model]) -> list[tuple[int, int
 def _pair(
     models: tuple[Model, Model], rows: Sequence[Sequence[ModuleRow]], size: tuple[int, int]
 ) -> list[tuple[Stage, Stage]]:
-    student, teacher = (find_stages(found, size) for found in rows)
+    pyramids = models[0].library is LIBRARIES['mmdet']
+    find = find_levels if pyramids else find_stages
+    student, teacher = (find(found, size) for found in rows)
     for stages, model in zip((student, teacher), models, strict=True):
         if not stages:
             expected = 'a backbone whose modules return maps (N, C, H, W) or tokens (N, L, C)'
             advice = 'use --method kd, or write the config by hand'
+            if pyramids:
+                expected, advice = 'a neck that returns maps (N, C, H, W)', 'choose another model'
             raise UserError(Fault(model.where, expected, model.path, advice))
-    return pair_stages(student, teacher)
+    return pair_stages(student, teacher, most=len(student)) if pyramids else pair_stages(student, teacher)
 
 
-def _find_logits(
-    models: tuple[Model, Model], rows: Sequence[Sequence[ModuleRow]], classes: int, required: bool
+def _find_scores(
+    models: tuple[Model, Model], rows: Sequence[Sequence[ModuleRow]], classes: int | None, required: bool
 ) -> tuple[Source, Source] | None:
-    student, teacher = (find_logits(found, classes) for found in rows)
+    student, teacher = (find_class_maps(found) if classes is None else find_logits(found, classes) for found in rows)
     if student and teacher:
         return student, teacher
     if required:
         model = models[0] if student is None else models[1]
         expected = f'a head with a module that returns {classes} class scores'
+        if classes is None:
+            expected = 'a decode_head with a layer conv_seg, which gives the class maps'
         raise UserError(Fault(model.where, expected, model.path, 'choose another model'))
     return None

@@ -88,6 +88,28 @@ def find_stages(rows: Sequence[ModuleRow], image: tuple[int, int], root: str = '
     return [Stage(stride, source) for stride, (_, source) in sorted(last.items())]
 
 
+def find_levels(rows: Sequence[ModuleRow], image: tuple[int, int], root: str = 'neck') -> list[Stage]:
+    """Find the levels of a feature pyramid.
+
+    Args:
+        rows: Of :func:`kd_plugins.preflight.modules.list_modules`.
+        image: Height and width of the images, in pixels.
+        root: Path of the neck.
+
+    Returns:
+        A stage for each map that the neck returns, from high to low resolution; the first where several have one
+        stride.
+    """
+    levels: dict[int, Stage] = {}
+    for row in rows:
+        if row.name == root and row.outputs:
+            for data_idx, shape in _tensors(row.outputs[-1]):
+                stride = _stride(shape, image, _batch_of(rows))
+                if stride and stride not in levels:
+                    levels[stride] = Stage(stride, Source(root, shape, data_idx=data_idx))
+    return [levels[stride] for stride in sorted(levels)]
+
+
 def pair_stages(student: Sequence[Stage], teacher: Sequence[Stage], most: int = 2) -> list[tuple[Stage, Stage]]:
     """Pair the stages of two backbones by resolution.
 
@@ -134,6 +156,23 @@ def find_logits(rows: Sequence[ModuleRow], classes: int, root: str = 'head') -> 
     if len(layers) == 1:
         return layers[0]
     return itself[-1] if itself else None
+
+
+def find_class_maps(rows: Sequence[ModuleRow], root: str = 'decode_head') -> Source | None:
+    """Find what gives a segmentor's class maps, before they are enlarged to the image.
+
+    Args:
+        rows: Of :func:`kd_plugins.preflight.modules.list_modules`.
+        root: Path of the head.
+
+    Returns:
+        The layer that mmseg's heads call ``conv_seg``, in a cascade of heads the last one's; None where none ran.
+    """
+    found = [row for row in rows if row.name.startswith(f'{root}.') and row.name.endswith('.conv_seg') and len(row)]
+    if not found:
+        return None
+    last = max(found, key=lambda row: row.finished[-1])
+    return Source(last.name, last.outputs[-1], len(last) - 1 if len(last) > 1 else None)
 
 
 def _batch_of(rows: Sequence[ModuleRow]) -> int:

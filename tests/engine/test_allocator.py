@@ -32,6 +32,7 @@ def faults(what):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @glibc
 def test_kept_memory_is_not_asked_for_again():
     assert faults('untouched') >= PAGES

@@ -35,10 +35,12 @@ def compare(folder, two_epochs, **options):
     return seconds
 
 
+@pytest.mark.slow
 def test_two_epochs_of_the_quickstart(tmp_path):
     compare(tmp_path, dict(train_cfg__max_iters=8))
 
 
+@pytest.mark.slow
 def test_two_epochs_of_the_logits_of_several_teachers(tmp_path):
     # three teachers averaged by their weights, and one of them alone, whose loss carries its weight
     distiller = dict(

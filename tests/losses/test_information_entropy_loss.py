@@ -76,6 +76,7 @@ def compute(rank, folder):
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_measure_one_batch(tmp_path):
     torch.save(torch.randn(6, 5, dtype=torch.float64) * 2, tmp_path / 'logits.pt')
     spawn(compute, (tmp_path,), PROCESSES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -135,16 +134,6 @@ def train_a_step(config: dict[str, Any], work_dir: Path) -> dict[str, Any]:
     return runner.model.train_step(batch, runner.optim_wrapper)
 
 
-@pytest.fixture
-def tidy():
-    """Look for garbage of many runners, though not each time in all that is imported."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-    logging.disable(logging.NOTSET)
-
-
 def forget() -> None:
     for logger in MMLogger._instance_dict.values():
         for handler in list(logger.handlers):
@@ -164,7 +153,6 @@ def test_the_configs_are_good(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures('tidy')
 # the same examples each time: a change is judged by what it changes
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(case=mutated())

@@ -3,8 +3,10 @@
 import pytest
 
 from kd_plugins.errors import UserError
+from kd_plugins.scaffold.libraries import LIBRARIES
 from kd_plugins.scaffold.names import config_names, find_config
 
+MMPRETRAIN = LIBRARIES['mmpretrain']
 RESNET = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
 
 
@@ -20,11 +22,14 @@ RESNET = 'mmpretrain::resnet/resnet50_8xb32_in1k.py'
     ],
 )
 def test_finds_by_each_form(name):
-    assert find_config(name, '--teacher') == RESNET
+    assert find_config(name, '--teacher', MMPRETRAIN) == RESNET
 
 
 def test_finds_names_with_dots():
-    assert find_config('regnetx-1.6gf_8xb128_in1k', '--teacher') == 'mmpretrain::regnet/regnetx-1.6gf_8xb128_in1k.py'
+    assert (
+        find_config('regnetx-1.6gf_8xb128_in1k', '--teacher', MMPRETRAIN)
+        == 'mmpretrain::regnet/regnetx-1.6gf_8xb128_in1k.py'
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +45,7 @@ def test_finds_names_with_dots():
 )
 def test_refuses_others(name, advice):
     with pytest.raises(UserError) as refusal:
-        find_config(name, '--teacher')
+        find_config(name, '--teacher', MMPRETRAIN)
     (fault,) = refusal.value.faults
     assert fault.where == '--teacher'
     assert fault.got == repr(name)
@@ -48,13 +53,13 @@ def test_refuses_others(name, advice):
 
 
 def test_asks_back_where_two_folders_have_the_name(monkeypatch):
-    monkeypatch.setattr('kd_plugins.scaffold.names.config_names', lambda: ['a/net', 'b/net'])
+    monkeypatch.setattr('kd_plugins.scaffold.names.config_names', lambda package: ['a/net', 'b/net'])
     with pytest.raises(UserError, match='choose one of a/net, b/net'):
-        find_config('net', '--teacher')
-    assert find_config('b/net', '--teacher') == 'mmpretrain::b/net.py'
+        find_config('net', '--teacher', MMPRETRAIN)
+    assert find_config('b/net', '--teacher', MMPRETRAIN) == 'mmpretrain::b/net.py'
 
 
 def test_lists_models_alone():
-    names = config_names()
+    names = config_names('mmpretrain')
     assert 'swin_transformer/swin-tiny_16xb64_in1k' in names
     assert not [name for name in names if '_base_' in name or '__pycache__' in name]

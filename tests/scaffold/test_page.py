@@ -166,5 +166,5 @@ def test_refuses_images_that_a_model_does_not_take(tmp_path):
 
 
 def test_methods_are_described():
-    assert set(METHODS) == {'kd', 'fitnets'}
+    assert set(METHODS) == {'kd', 'fitnets', 'pkd', 'cwd'}
     assert all(method.summary and '\n' not in method.summary for method in METHODS.values())

@@ -3,8 +3,17 @@
 import pytest
 
 from kd_plugins.preflight.modules import ModuleRow
+from kd_plugins.scaffold.libraries import LIBRARIES
 from kd_plugins.scaffold.models import find_model, trace
-from kd_plugins.scaffold.stages import Source, Stage, find_logits, find_stages, pair_stages
+from kd_plugins.scaffold.stages import (
+    Source,
+    Stage,
+    find_class_maps,
+    find_levels,
+    find_logits,
+    find_stages,
+    pair_stages,
+)
 
 IMAGE = (64, 64)
 CLASSES = 1000
@@ -30,7 +39,7 @@ LOGITS = {
 
 
 def rows_of(name, side):
-    return trace(find_model(name, '--student'), {}, (side, side))
+    return trace(find_model(name, '--student', LIBRARIES['mmpretrain']), {}, (side, side))
 
 
 def describe(stage):
@@ -185,6 +194,29 @@ def test_logits_of_heads():
     functional = listing(('backbone', 'Net', [(2, 8)]), ('head.norm', 'LayerNorm', (2, 8)))
     assert find_logits(functional, CLASSES) is None
     assert find_logits(linear, 10) is None
+
+
+def test_levels_of_a_pyramid():
+    maps = [(2, 8, 16, 16), (2, 8, 8, 8), (2, 8, 8, 8), (2, 8, 1, 1)]
+    rows = listing(
+        ('backbone.layer', 'Layer', (2, 8, 32, 32)), ('neck.convs.0', 'Conv', (2, 8, 4, 4)), ('neck', 'FPN', maps)
+    )
+    found = find_levels(rows, IMAGE)
+    assert [(stage.stride, stage.source.config) for stage in found] == [
+        (4, dict(source='neck', data_idx=0)),
+        (8, dict(source='neck', data_idx=1)),
+    ]
+    assert find_levels(rows[:1], IMAGE) == []
+
+
+def test_class_maps_are_those_of_the_last_head():
+    maps = (2, 19, 8, 8)
+    names = ['auxiliary_head.conv_seg', 'decode_head.0.conv_seg', 'decode_head.1.conv_seg', 'decode_head.1.fuse']
+    rows = listing(*((name, 'Conv2d', maps) for name in names))
+    assert find_class_maps(rows) == Source('decode_head.1.conv_seg', maps)
+    assert find_class_maps(rows[:1]) is None
+    twice = listing(('decode_head.conv_seg', 'Conv2d', maps, maps))
+    assert find_class_maps(twice).record_idx == 1
 
 
 def test_steps_towards_a_single_position_are_no_stage():

@@ -38,6 +38,7 @@ def called(*arguments):
     return cache_teacher.main([*map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_what_is_written_is_trained_from_and_verified(folder, capsys):
     assert called('small.py', *ARGUMENTS, '--estimate') == 0
     estimated = capsys.readouterr().out

@@ -71,7 +71,12 @@ def test_lists_methods(capsys):
         new_config.main(['--help'])
     assert end.value.code == 0
     printed = capsys.readouterr().out
-    for line in ('kd       softened class scores', 'fitnets  features of stages', 'digits   scikit-learn'):
+    for line in (
+        'kd       mmpretrain: softened',
+        'fitnets  mmpretrain: features',
+        'pkd      mmdet: ',
+        'digits   scikit-learn',
+    ):
         assert line in printed
 
 
@@ -83,7 +88,8 @@ def test_lists_methods(capsys):
         (dict(student='mmdet::a/b.py'), '--student', 'mmpretrain::'),
         (dict(student='simclr_resnet50_16xb256-coslr-200e_in1k'), '--student', 'an image classifier'),
         (dict(teacher='vgg11_8xb32_in1k', dataset='cifar10'), '--teacher', '32 x 32 pixels'),
-        (dict(method='fitnet'), 'arguments', "choose from 'kd', 'fitnets'"),
+        (dict(method='fitnet'), 'arguments', "choose from 'kd', 'fitnets', 'pkd', 'cwd'"),
+        (dict(method='pkd', dataset='digits'), '--student', 'make install STACK=onedl DENSE=1'),
         (dict(dataset='imagnet'), 'arguments', "choose from 'imagenet', 'cifar10', 'digits'"),
     ],
 )

@@ -39,6 +39,7 @@ def run(trained, out, *more, images=('seven.png',), checkpoint='epoch_1.pth'):
     )
 
 
+@pytest.mark.slow
 def test_a_grid_for_an_image(trained, tmp_path, capsys):
     assert run(trained, tmp_path / 'out') == 0
     assert str(tmp_path / 'out' / 'seven.png') in capsys.readouterr().out

@@ -1,0 +1,83 @@
+"""The scaffold pairs detectors by the levels of their pyramids, and segmentors by their class maps."""
+
+import pytest
+from mmengine.config import Config
+
+from tools import new_config
+
+RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+PSPNET = 'pspnet_r18-d8_4xb2-80k_cityscapes-512x1024'
+
+
+def run(out, method, teacher, student, *more):
+    return new_config.main(['--method', method, '--teacher', teacher, '--student', student, '-o', str(out), *more])
+
+
+def test_detectors(tmp_path):
+    out = tmp_path / 'new.py'
+    assert run(out, 'pkd', 'retinanet_r101_fpn_2x_coco', RETINANET) == 0
+    config = Config.fromfile(out)
+    assert config.model.teacher == dict(cfg_path='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py', pretrained=True)
+    assert config.model.architecture == dict(cfg_path=RETINANET, pretrained=False)
+    losses = config.model.distiller.distill_losses
+    # P3 to P7
+    assert list(losses) == [f'loss_stride{stride}' for stride in (8, 16, 32, 64, 128)]
+    assert losses.loss_stride128.student == losses.loss_stride128.teacher == dict(source='neck', data_idx=4)
+    assert losses.loss_stride128.type == 'kd_plugins.PKDLoss'
+    assert config.train_dataloader.dataset.type == 'CocoDataset'
+    assert config.val_cfg.type == 'kd_plugins.SingleTeacherDistillValLoop'
+    text = out.read_text()
+    assert '# Needs: data/coco/; ' in text
+    assert 'neck[0] 256x40x40 (stride 8) and neck[0] 256x40x40 (stride 8)' in text
+
+
+def test_levels_are_paired_by_their_stride(tmp_path):
+    out = tmp_path / 'new.py'
+    assert run(out, 'pkd', 'faster-rcnn_r101_fpn_1x_coco', RETINANET) == 0
+    losses = Config.fromfile(out).model.distiller.distill_losses
+    # a Faster R-CNN has P2 to P6, a RetinaNet P3 to P7
+    assert {name: (loss.student.data_idx, loss.teacher.data_idx) for name, loss in losses.items()} == {
+        'loss_stride8': (0, 1),
+        'loss_stride16': (1, 2),
+        'loss_stride32': (2, 3),
+        'loss_stride64': (3, 4),
+    }
+
+
+def test_the_teachers_normalisation(tmp_path):
+    out = tmp_path / 'new.py'
+    assert run(out, 'pkd', 'retinanet_r101-caffe_fpn_1x_coco', RETINANET) == 0
+    config = Config.fromfile(out)
+    # Caffe's weights know images in BGR, of standard deviation 1
+    assert config.model.architecture.data_preprocessor.std == [1.0, 1.0, 1.0]
+    assert config.model.architecture.data_preprocessor.bgr_to_rgb is False
+
+
+def test_segmentors(tmp_path):
+    out = tmp_path / 'new.py'
+    assert run(out, 'cwd', 'pspnet_r101-d8_4xb2-80k_cityscapes-512x1024', PSPNET) == 0
+    config = Config.fromfile(out)
+    ((name, loss),) = config.model.distiller.distill_losses.items()
+    assert (name, loss.type, loss.tau, loss.loss_weight) == ('loss_cwd', 'kd_plugins.ChannelWiseDivergence', 1, 5)
+    assert loss.student == loss.teacher == 'decode_head.conv_seg'
+    assert config.train_dataloader.dataset.type == 'CityscapesDataset'
+    assert '# Launch: bash tools/dist_train.sh ' in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ('method', 'teacher', 'student', 'more', 'where', 'message'),
+    [
+        ('kd', RETINANET, RETINANET, [], '--student', 'choose another --method'),
+        ('pkd', 'retinanet_r101_fpn_2x_coc', RETINANET, [], '--teacher', "did you mean 'retinanet_r101_fpn_2x_coco'"),
+        ('pkd', RETINANET, RETINANET, ['--dataset', 'digits'], '--dataset', 'leave it out'),
+        ('pkd', RETINANET, 'ssd300_coco', [], '--student', 'did you mean'),
+        ('cwd', PSPNET, 'mask2former_r50_8xb2-90k_cityscapes-512x1024', [], '--student', 'conv_seg'),
+    ],
+)
+def test_bad_input(tmp_path, capsys, method, teacher, student, more, where, message):
+    assert run(tmp_path / 'new.py', method, teacher, student, *more) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: {where}\n')
+    assert message in error
+    assert 'Traceback' not in error
+    assert list(tmp_path.iterdir()) == []
