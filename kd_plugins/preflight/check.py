@@ -80,7 +80,7 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     with isolated(config), DefaultScope.overwrite_default_scope(scope):
         drafted = _draft(config, findings, ready)
         if drafted is not None:
-            _inspect(config, drafted, findings)
+            _inspect(config, drafted, findings, ready)
     findings.faults = list(dict.fromkeys(findings.faults))
     findings.seconds = time.perf_counter() - start
     return findings
@@ -169,9 +169,9 @@ def _draft(config: Any, findings: Findings, ready: bool) -> Any:
     return model
 
 
-def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
+def _inspect(config: Any, model: BaseModel, findings: Findings, ready: bool) -> None:
     findings.faults += recorder_faults(config, model) + shard_faults(config, model)
-    _run(config, model, findings)
+    _run(config, model, findings, ready)
     findings.models = summarise_models(config.model, model, findings.absent)
     idle = idle_parameters(config, findings.without_gradient)
     # DistributedDataParallel stops at the second step
@@ -184,7 +184,7 @@ def _inspect(config: Any, model: BaseModel, findings: Findings) -> None:
     findings.warnings += model_warnings(config, model)
 
 
-def _run(config: Any, model: BaseModel, findings: Findings) -> None:
+def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) -> None:
     """Send a small batch through the model, and write the connectors that were left out into the config."""
     found, batch, edits = Findings(), None, dict[str, dict[str, Any]]()
     for batch in probe_batches(config):
@@ -208,7 +208,8 @@ def _run(config: Any, model: BaseModel, findings: Findings) -> None:
         findings.warnings.append(Fault('train_dataloader.dataset', expected, got, advice))
         reason = why_no_samples(config)
         for name in DISTILLERS:
-            findings.faults += _left_out_faults(getattr(model, name, None), f'model.{name}', reason)
+            left_out = _left_out_faults(getattr(model, name, None), f'model.{name}', reason)
+            (findings.faults if ready else findings.warnings).extend(left_out)
     if not findings.faults:
         for where, found_edits in edits.items():
             apply_edits(config.model[where.removeprefix('model.')], found_edits)

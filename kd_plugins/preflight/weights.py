@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from kd_plugins.build import resolve_model_config
 from kd_plugins.checkpoint import local_path
@@ -11,6 +11,24 @@ from kd_plugins.errors import Fault, UserError, join_path
 
 # a checkpoint, and the model beside it whose pretrained weights it stands for
 CHECKPOINTS = {'teacher_ckpt': 'teacher', 'ckpt_path': 'build_cfg'}
+
+
+class Place(NamedTuple):
+    """Where a config names weights.
+
+    Attributes:
+        where: Key path of the file.
+        node: A dict of the config.
+        path: Keys below it of what names the file; with ``cfg_path`` they lie in the config of the library.
+        file: Path or address; None where the library lists none.
+        used: Whether training needs it: what a backbone begins with it does not where the whole model is loaded.
+    """
+
+    where: str
+    node: Any
+    path: tuple[str, ...]
+    file: str | None
+    used: bool = True
 
 
 def set_aside_absent_weights(model: Any) -> list[Fault]:
@@ -23,49 +41,74 @@ def set_aside_absent_weights(model: Any) -> list[Fault]:
         A warning per checkpoint.
     """
     warnings = []
-    for where, node, key, address in list(_asked_for(model, 'model')):
-        if address is None or local_path(address).is_file():
+    for place in list(_places(model, 'model')):
+        if place.file is None or local_path(place.file).is_file():
             continue
-        remote = '://' in str(address)
-        warnings.append(
-            Fault(
-                where,
-                'weights on this machine, to hold them against the model',
-                f'{address}, which is not {"downloaded yet" if remote else "there yet"}',
-                'training downloads it' if remote else 'train it first, or correct the path; training needs it',
+        remote = '://' in place.file
+        if place.used:
+            warnings.append(
+                Fault(
+                    place.where,
+                    'weights on this machine, to hold them against the model',
+                    f'{place.file}, which is not {"downloaded yet" if remote else "there yet"}',
+                    'training downloads it' if remote else 'train it first, or correct the path; training needs it',
+                )
             )
-        )
-        if key == 'init_cfg':
-            node[key] = None
-        elif key == 'pretrained':
-            node[key] = False
-        else:
-            node[key] = None
-            model_config = node.get(CHECKPOINTS[key])
-            if isinstance(model_config, dict) and model_config.get('pretrained'):
-                model_config['pretrained'] = False
+        _take_out(place)
+        model_config = place.node.get(CHECKPOINTS.get(place.path[-1], ''))
+        if isinstance(model_config, dict) and model_config.get('pretrained'):
+            model_config['pretrained'] = False
     return warnings
 
 
-def _asked_for(node: Any, where: str, replaced: bool = False) -> Iterator[tuple[str, Any, str, Any]]:
-    """Every place that names weights: key path, the dict, its key, and the address.
+def _take_out(place: Place) -> None:
+    node = place.node
+    *parents, key = place.path
+    for parent in parents:
+        if parent not in node:
+            node[parent] = {}
+        node = node[parent]
+    node[key] = False if node.get(key) is True else None
 
-    Where ``replaced``, a checkpoint stands for the pretrained weights of the model.
-    """
+
+def _places(node: Any, where: str, replaced: bool = False) -> Iterator[Place]:
+    """Every place below a dict; where ``replaced``, a checkpoint stands for the pretrained weights of the model."""
     if not isinstance(node, dict):
         return
     for key in CHECKPOINTS:
         if isinstance(node.get(key), str):
-            yield join_path(where, key), node, key, node[key]
-    if 'cfg_path' in node and node.get('pretrained') and not replaced:
-        try:
-            address = resolve_model_config(node, where)[2]
-        except UserError:
-            address = None
-        yield join_path(where, 'pretrained'), node, 'pretrained', address
-    start = node.get('init_cfg')
-    if isinstance(start, Mapping) and start.get('type') == 'Pretrained' and isinstance(start.get('checkpoint'), str):
-        yield join_path(where, 'init_cfg.checkpoint'), node, 'init_cfg', start['checkpoint']
+            yield Place(join_path(where, key), node, (key,), node[key])
+    if 'cfg_path' in node:
+        yield from _places_in_library(node, where, replaced)
+        return
+    if 'init_cfg' in node:
+        yield from _starts(node, node, where)
     for key, child in node.items():
-        replaced = any(key == name and node.get(checkpoint) for checkpoint, name in CHECKPOINTS.items())
-        yield from _asked_for(child, join_path(where, str(key)), replaced)
+        below = any(key == name and node.get(checkpoint) for checkpoint, name in CHECKPOINTS.items())
+        yield from _places(child, join_path(where, str(key)), below)
+
+
+def _places_in_library(node: Any, where: str, replaced: bool) -> Iterator[Place]:
+    try:
+        _, config, address = resolve_model_config(node, where)
+    except UserError:
+        return
+    whole = bool(node.get('pretrained'))
+    if whole and not replaced:
+        yield Place(join_path(where, 'pretrained'), node, ('pretrained',), address)
+    if isinstance(config.get('pretrained'), str):  # of mmseg, for the backbone
+        yield Place(
+            join_path(where, 'pretrained'), node, ('pretrained',), config['pretrained'], not whole and not replaced
+        )
+    yield from _starts(config, node, where, used=not whole and not replaced)
+
+
+def _starts(config: Any, node: Any, where: str, path: tuple[str, ...] = (), used: bool = True) -> Iterator[Place]:
+    """What a part of a model begins with, by an ``init_cfg``; the parts below, too, if ``config`` is a library's."""
+    start = config.get('init_cfg')
+    if isinstance(start, Mapping) and start.get('type') == 'Pretrained' and isinstance(start.get('checkpoint'), str):
+        keys = (*path, 'init_cfg')
+        yield Place(join_path(where, '.'.join((*keys, 'checkpoint'))), node, keys, start['checkpoint'], used)
+    for key, child in config.items() if config is not node else ():
+        if isinstance(child, Mapping):
+            yield from _starts(child, node, where, (*path, str(key)), used)

@@ -80,8 +80,11 @@ def losses_of(
     losses: dict[str, dict[str, Any]] = {}
     for student, teacher in pairs:
         losses[f'loss_stride{student.stride}'] = dict(
-            **(method.hint or {}), student=student.source.config, teacher=teacher.source.config, connector='auto'
+            **(method.hint or {}), student=student.source.config, teacher=teacher.source.config
         )
+        # without COCO at hand, 'auto' of a detector could not be worked out, and its levels mostly meet as they are
+        if method.library.package == 'mmpretrain' or student.source.shape != teacher.source.shape:
+            losses[f'loss_stride{student.stride}']['connector'] = 'auto'
     if method.scores and scores:
         name, loss = method.scores
         student_scores, teacher_scores = scores

@@ -90,7 +90,7 @@ def find_model(name: str, where: str, library: Library) -> Model:
     model = Model(library, path, where, read_library_config(path), weights)
     config = model.whole.get('model') or {}
     expected = f'the config of {library.kind}'
-    if library.part not in config:
+    if not config.get(library.part):
         got = f'{path}, a {config.get("type")} without {library.part}'
         raise UserError(Fault(where, expected, got, 'choose another model'))
     if library.part == 'head' and not any(_classes_in(config.get(part)) for part in ('head', 'backbone')):

@@ -117,7 +117,8 @@ def _explanation(plan: Plan) -> str:
     if plan.pairs:
         lines.append(f'Paired by resolution, student and teacher, at {plan.size[0]}x{plan.size[1]} pixels:')
         lines += [f'  {_describe(student)} and {_describe(teacher)}' for student, teacher in plan.pairs]
-        lines.append("connector='auto' becomes what makes the two meet; tools/check_config.py shows it.")
+        if any('connector' in loss for loss in _losses(plan).values()):
+            lines.append("connector='auto' becomes what makes the two meet; tools/check_config.py shows it.")
     if plan.logits or not plan.method.scores:
         lines.append(f'{explain_weights(plan.method, plan.dataset)}.')
     else:
@@ -130,9 +131,12 @@ def _describe(stage: Stage) -> str:
     return f'{stage.source.path}{element} {describe_shape(stage.source.shape[1:])} (stride {stage.stride})'
 
 
+def _losses(plan: Plan) -> dict[str, dict[str, Any]]:
+    return losses_of(plan.method, plan.pairs, plan.logits, plan.dataset)
+
+
 def _model(plan: Plan) -> str:
-    losses = losses_of(plan.method, plan.pairs, plan.logits, plan.dataset)
-    distiller = dict(type='kd_plugins.ConfigurableDistiller', distill_losses=losses)
+    distiller = dict(type='kd_plugins.ConfigurableDistiller', distill_losses=_losses(plan))
     lines = ['_delete_=True,'] if plan.own_recipe else []
     lines += [
         "type='kd_plugins.SingleTeacherDistill',",

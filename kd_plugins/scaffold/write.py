@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from kd_plugins.compat.reading import names_of_today
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import Findings, inspect_training
 from kd_plugins.scaffold.silence import silence
@@ -50,7 +51,7 @@ def write_checked(path: Path, text: str) -> Findings:
     draft = path.with_name(f'{path.stem}_draft_{os.getpid()}.py')
     try:
         draft.write_text(text)
-        with silence():
+        with silence(), names_of_today():
             findings = inspect_training(Config.fromfile(draft), ready=False)
         if findings.faults:
             raise UserError(*findings.faults)

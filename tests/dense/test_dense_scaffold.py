@@ -1,8 +1,8 @@
 """The scaffold pairs detectors by the levels of their pyramids, and segmentors by their class maps."""
 
 import pytest
-from mmengine.config import Config
 
+from kd_plugins.engine.config import load_config
 from tools import new_config
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -16,7 +16,7 @@ def run(out, method, teacher, student, *more):
 def test_detectors(tmp_path):
     out = tmp_path / 'new.py'
     assert run(out, 'pkd', 'retinanet_r101_fpn_2x_coco', RETINANET) == 0
-    config = Config.fromfile(out)
+    config = load_config(out)
     assert config.model.teacher == dict(cfg_path='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py', pretrained=True)
     assert config.model.architecture == dict(cfg_path=RETINANET, pretrained=False)
     losses = config.model.distiller.distill_losses
@@ -24,6 +24,7 @@ def test_detectors(tmp_path):
     assert list(losses) == [f'loss_stride{stride}' for stride in (8, 16, 32, 64, 128)]
     assert losses.loss_stride128.student == losses.loss_stride128.teacher == dict(source='neck', data_idx=4)
     assert losses.loss_stride128.type == 'kd_plugins.PKDLoss'
+    assert 'connector' not in losses.loss_stride128
     assert config.train_dataloader.dataset.type == 'CocoDataset'
     assert config.val_cfg.type == 'kd_plugins.SingleTeacherDistillValLoop'
     text = out.read_text()
@@ -34,7 +35,7 @@ def test_detectors(tmp_path):
 def test_levels_are_paired_by_their_stride(tmp_path):
     out = tmp_path / 'new.py'
     assert run(out, 'pkd', 'faster-rcnn_r101_fpn_1x_coco', RETINANET) == 0
-    losses = Config.fromfile(out).model.distiller.distill_losses
+    losses = load_config(out).model.distiller.distill_losses
     # a Faster R-CNN has P2 to P6, a RetinaNet P3 to P7
     assert {name: (loss.student.data_idx, loss.teacher.data_idx) for name, loss in losses.items()} == {
         'loss_stride8': (0, 1),
@@ -47,16 +48,30 @@ def test_levels_are_paired_by_their_stride(tmp_path):
 def test_the_teachers_normalisation(tmp_path):
     out = tmp_path / 'new.py'
     assert run(out, 'pkd', 'retinanet_r101-caffe_fpn_1x_coco', RETINANET) == 0
-    config = Config.fromfile(out)
+    config = load_config(out)
     # Caffe's weights know images in BGR, of standard deviation 1
     assert config.model.architecture.data_preprocessor.std == [1.0, 1.0, 1.0]
     assert config.model.architecture.data_preprocessor.bgr_to_rgb is False
 
 
+def test_pyramids_of_different_width_get_connectors(tmp_path, capsys):
+    out = tmp_path / 'new.py'
+    # 256 channels and 128
+    assert run(out, 'pkd', 'rtmdet_l_8xb32-300e_coco', 'rtmdet_s_8xb32-300e_coco') == 0
+    losses = load_config(out).model.distiller.distill_losses
+    assert {name: loss.connector for name, loss in losses.items()} == {
+        f'loss_stride{stride}': 'auto' for stride in (8, 16, 32)
+    }
+    printed = capsys.readouterr()
+    # COCO is not there
+    assert 'loss_stride8.connector: ' in printed.err
+    assert printed.out.startswith(f'{out}: passes')
+
+
 def test_segmentors(tmp_path):
     out = tmp_path / 'new.py'
     assert run(out, 'cwd', 'pspnet_r101-d8_4xb2-80k_cityscapes-512x1024', PSPNET) == 0
-    config = Config.fromfile(out)
+    config = load_config(out)
     ((name, loss),) = config.model.distiller.distill_losses.items()
     assert (name, loss.type, loss.tau, loss.loss_weight) == ('loss_cwd', 'kd_plugins.ChannelWiseDivergence', 1, 5)
     assert loss.student == loss.teacher == 'decode_head.conv_seg'
@@ -70,8 +85,8 @@ def test_segmentors(tmp_path):
         ('kd', RETINANET, RETINANET, [], '--student', 'choose another --method'),
         ('pkd', 'retinanet_r101_fpn_2x_coc', RETINANET, [], '--teacher', "did you mean 'retinanet_r101_fpn_2x_coco'"),
         ('pkd', RETINANET, RETINANET, ['--dataset', 'digits'], '--dataset', 'leave it out'),
-        ('pkd', RETINANET, 'ssd300_coco', [], '--student', 'did you mean'),
-        ('cwd', PSPNET, 'mask2former_r50_8xb2-90k_cityscapes-512x1024', [], '--student', 'conv_seg'),
+        ('pkd', RETINANET, 'cornernet_hourglass104_8xb6-210e-mstest_coco', [], '--student', 'feature pyramid'),
+        ('cwd', PSPNET, 'mask2former_r50_8xb2-90k_cityscapes-512x1024', [], '--student', '320 x 320 pixels'),
     ],
 )
 def test_bad_input(tmp_path, capsys, method, teacher, student, more, where, message):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 from kd_plugins.preflight.weights import set_aside_absent_weights
 
@@ -51,3 +51,27 @@ def test_pretrained_weights_and_those_of_init_cfg():
     }
     assert model.teacher.pretrained is False
     assert model.architecture.backbone.init_cfg is None
+
+
+SEGMENTOR = """
+model = dict(
+    type='EncoderDecoder',
+    pretrained='open-mmlab://resnet18_v1c',
+    backbone=dict(type='ResNet', init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
+)
+model_path = 'https://download.example/segmentor.pth'
+"""
+
+
+@pytest.mark.parametrize('pretrained', [False, True])
+def test_what_a_library_has_a_backbone_begin_with(monkeypatch, pretrained):
+    read = lambda cfg_path, pretrained: Config.fromstring(SEGMENTOR, '.py')  # noqa: E731
+    monkeypatch.setattr('kd_plugins.build.model.read_library_config', read)
+    model = ConfigDict(teacher=dict(cfg_path=RESNET18, pretrained=pretrained))
+    warnings = set_aside_absent_weights(model)
+    # with weights for the whole model, the backbone's are not taken
+    begins = ['model.teacher.pretrained', 'model.teacher.backbone.init_cfg.checkpoint']
+    assert [warning.where for warning in warnings] == (begins[:1] if pretrained else begins)
+    assert ('segmentor.pth' in warnings[0].got) is pretrained
+    assert model.teacher.pretrained is None
+    assert model.teacher.backbone == dict(init_cfg=None)
