@@ -5,13 +5,12 @@ from small_configs import CONFIGS
 
 from tools import benchmark_detector
 
-SMALL = ['--size', '64', '--batch', '1', '--rounds', '1']
+CONFIG = str(CONFIGS / 'pkd/pkd_fpn_retinanet-r101_retinanet-r50_8xb2_coco.py')
+SMALL = ['--size', '64', '--batch', '2', '--rounds', '1']
 
 
 def test_all_steps_have_one_loss(capsys):
-    config = CONFIGS / 'pkd/pkd_fpn_retinanet-r101_retinanet-r50_8xb2_coco.py'
-
-    assert benchmark_detector.main([str(config), *SMALL]) == 0
+    assert benchmark_detector.main([CONFIG, *SMALL]) == 0
 
     printed = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in printed.splitlines() if line.startswith('| ')]
@@ -25,11 +24,11 @@ def test_all_steps_have_one_loss(capsys):
 
 
 def test_another_method_is_refused(capsys):
-    config = CONFIGS / 'fbkd/fbkd_fpn_faster-rcnn-r101_faster-rcnn-r50_8xb2_coco.py'
+    other = 'model.distiller.distill_losses.loss_pkd_p3.type=L2Loss'
 
-    assert benchmark_detector.main([str(config), *SMALL]) == 2
+    assert benchmark_detector.main([CONFIG, *SMALL, '--cfg-options', other]) == 2
 
     error = capsys.readouterr().err
     assert error.startswith('error: CONFIG\n')
-    assert 'FBKDLoss' in error
+    assert 'L2Loss' in error
     assert 'Traceback' not in error
