@@ -89,7 +89,7 @@ def _images(plan: Plan) -> list[str]:
 
 def _normalisation(plan: Plan) -> list[str]:
     """How a trained teacher wants its images, where a classifier's inherited config does otherwise."""
-    if plan.dataset.classes is None:
+    if plan.dataset.classes is None or not _teacher_is_trained(plan):
         return []
     base = plan.student.whole if plan.own_recipe else read_library_config(plan.dataset.bases[0])
     wanted = _wanted(plan, base.get('data_preprocessor'), plan.teacher.whole.get('data_preprocessor'))
@@ -99,10 +99,13 @@ def _normalisation(plan: Plan) -> list[str]:
 def _wanted(plan: Plan, inherited: Any, teacher: Any) -> dict[str, Any]:
     """What a trained teacher's normalisation has that the inherited one has not."""
     inherited, teacher = inherited or {}, teacher or {}
-    untrained = not plan.teacher_knows_data or not (plan.pretrained or plan.request.teacher_ckpt)
-    if untrained or all(inherited.get(key) == teacher.get(key) for key in NORMALISATION):
+    if not _teacher_is_trained(plan) or all(inherited.get(key) == teacher.get(key) for key in NORMALISATION):
         return {}
     return {key: teacher[key] for key in NORMALISATION if key in teacher}
+
+
+def _teacher_is_trained(plan: Plan) -> bool:
+    return plan.teacher_knows_data and bool(plan.pretrained or plan.request.teacher_ckpt)
 
 
 def _explanation(plan: Plan) -> str:

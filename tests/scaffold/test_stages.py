@@ -221,7 +221,7 @@ def test_class_maps_are_those_of_the_last_head():
 
 def test_steps_towards_a_single_position_are_no_stage():
     # the last stage of a ResNet gives single positions at 32 px; the first block of it still computes at 2x2
-    rows = trace(find_model('resnet18_8xb32_in1k', '--student'), {}, (32, 32))
+    rows = rows_of('resnet18_8xb32_in1k', 32)
     stages = find_stages(rows, (32, 32))
     assert [(stage.stride, stage.source.path) for stage in stages][-2:] == [
         (8, 'backbone.layer2'),
