@@ -1,5 +1,6 @@
 """Two names of models become a config that trains."""
 
+import importlib.util
 import json
 
 import pytest
@@ -89,7 +90,6 @@ def test_lists_methods(capsys):
         (dict(student='simclr_resnet50_16xb256-coslr-200e_in1k'), '--student', 'an image classifier'),
         (dict(teacher='vgg11_8xb32_in1k', dataset='cifar10'), '--teacher', '32 x 32 pixels'),
         (dict(method='fitnet'), 'arguments', "choose from 'kd', 'fitnets', 'pkd', 'cwd'"),
-        (dict(method='pkd', dataset='digits'), '--student', 'make install STACK=onedl DENSE=1'),
         (dict(dataset='imagnet'), 'arguments', "choose from 'imagenet', 'cifar10', 'digits'"),
     ],
 )
@@ -99,6 +99,15 @@ def test_bad_input(tmp_path, capsys, changes, where, message):
     assert error.startswith(f'error: {where}\n  expected: ')
     assert message in error
     assert 'Traceback' not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec('mmcv._ext') is not None, reason='mmcv has its operators here')
+def test_detectors_without_operators(tmp_path, capsys):
+    assert run(tmp_path / 'new.py', **{**ALL_GOOD, 'method': 'pkd'}) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: --student\n  expected: mmdet, and mmcv with its compiled operators\n')
+    assert 'make install STACK=onedl DENSE=1' in error
     assert list(tmp_path.iterdir()) == []
 
 
