@@ -81,8 +81,9 @@ def _places(node: Any, where: str, replaced: bool = False) -> Iterator[Place]:
     if 'cfg_path' in node:
         yield from _places_in_library(node, where, replaced)
         return
-    if 'init_cfg' in node:
-        yield from _starts(node, node, where)
+    begin = _begin(node)
+    if begin is not None:
+        yield Place(join_path(where, 'init_cfg.checkpoint'), node, ('init_cfg',), begin)
     for key, child in node.items():
         below = any(key == name and node.get(checkpoint) for checkpoint, name in CHECKPOINTS.items())
         yield from _places(child, join_path(where, str(key)), below)
@@ -96,19 +97,26 @@ def _places_in_library(node: Any, where: str, replaced: bool) -> Iterator[Place]
     whole = bool(node.get('pretrained'))
     if whole and not replaced:
         yield Place(join_path(where, 'pretrained'), node, ('pretrained',), address)
+    used = not whole and not replaced
     if isinstance(config.get('pretrained'), str):  # of mmseg, for the backbone
-        yield Place(
-            join_path(where, 'pretrained'), node, ('pretrained',), config['pretrained'], not whole and not replaced
-        )
-    yield from _starts(config, node, where, used=not whole and not replaced)
+        yield Place(join_path(where, 'pretrained'), node, ('pretrained',), config['pretrained'], used)
+    for path, begin in _begins(config):
+        yield Place(join_path(where, '.'.join((*path, 'checkpoint'))), node, path, begin, used)
 
 
-def _starts(config: Any, node: Any, where: str, path: tuple[str, ...] = (), used: bool = True) -> Iterator[Place]:
-    """What a part of a model begins with, by an ``init_cfg``; the parts below, too, if ``config`` is a library's."""
+def _begins(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every ``init_cfg`` below a dict that names weights: its keys, and the file."""
+    begin = _begin(config)
+    if begin is not None:
+        yield ('init_cfg',), begin
+    for key, child in config.items():
+        if isinstance(child, Mapping):
+            yield from (((str(key), *path), file) for path, file in _begins(child))
+
+
+def _begin(config: Mapping[str, Any]) -> str | None:
+    """The file whose weights a part of a model begins with, by its ``init_cfg``."""
     start = config.get('init_cfg')
     if isinstance(start, Mapping) and start.get('type') == 'Pretrained' and isinstance(start.get('checkpoint'), str):
-        keys = (*path, 'init_cfg')
-        yield Place(join_path(where, '.'.join((*keys, 'checkpoint'))), node, keys, start['checkpoint'], used)
-    for key, child in config.items() if config is not node else ():
-        if isinstance(child, Mapping):
-            yield from _starts(child, node, where, (*path, str(key)), used)
+        return str(start['checkpoint'])
+    return None

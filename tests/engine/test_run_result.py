@@ -166,7 +166,8 @@ class TestFingerprint:
         assert describe_config(config)['fingerprint'] == resumed
 
     def test_is_json(self):
-        json.dumps(describe_config(Config(dict(model=dict(type=torch.nn.Linear), train_cfg=dict(max_epochs=1)))))
+        described = describe_config(Config(dict(model=dict(type=torch.nn.Linear), train_cfg=dict(max_epochs=1))))
+        assert json.loads(json.dumps(described)) == described
 
     def test_of_a_config_that_the_preflight_will_refuse(self):
         config = Config(dict(model=dict(), train_dataloader='x', custom_hooks='y', experiment='z', randomness=3))
