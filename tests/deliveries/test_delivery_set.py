@@ -130,7 +130,7 @@ def test_empty_is_no_delivery():
     deliveries = make({})
     deliveries.override_data = True
     with deliveries:
-        forward()
+        assert forward() != forward()
 
 
 def test_all_faults_at_once():
