@@ -8,6 +8,7 @@ from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import add_config_arguments, apply_arguments, load_config
 from kd_plugins.engine.launch import test
 from kd_plugins.engine.packed_checkpoint import unpacked
+from kd_plugins.report.result import numbers_of
 
 
 @command
@@ -23,8 +24,9 @@ def main(argv: list[str] | None = None) -> None:
     with unpacked(config, arguments.checkpoint) as config.load_from:
         metrics = test(config)
     if is_main_process():
+        numbers = numbers_of(metrics)
         for name, value in metrics.items():
-            print(f'{name}: {value:.4f}')
+            print(f'{name}: {value:.4f}' if name in numbers else f'{name}: {value}')
 
 
 if __name__ == '__main__':

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,12 +31,12 @@ class Found:
     passed_over: dict[Path, str]
 
 
-def newest_whole_checkpoint(*folders: Path, since: str = '') -> Found:
+def newest_whole_checkpoint(*folders: Path, counts: Callable[[dict[str, Any]], bool] | None = None) -> Found:
     """Find the checkpoint that was saved last, and is what it was when it was saved.
 
     Args:
         folders: Where to look.
-        since: Local time, as ``20261231_235959``, before which nothing counts.
+        counts: Says of what a checkpoint holds whether it may be the one; all may be by default.
     """
     moments: dict[Path, tuple[str, int]] = {}
     passed_over: dict[Path, str] = {}
@@ -42,11 +44,11 @@ def newest_whole_checkpoint(*folders: Path, since: str = '') -> Found:
         if path.name.startswith(BEST):
             continue
         try:
-            moment = _saved_at(path)
+            moment = _saved_at(path, counts)
         except Exception as error:  # bytes that are no pickle raise what they like
             passed_over[path] = f'it cannot be read ({type(error).__name__})'
         else:
-            moments |= {path: moment} if moment is not None and moment[0] >= since else {}
+            moments |= {path: moment} if moment is not None else {}
     for path in sorted(moments, key=lambda path: moments[path], reverse=True):
         try:
             read_checkpoint(path, '--resume')
@@ -57,11 +59,11 @@ def newest_whole_checkpoint(*folders: Path, since: str = '') -> Found:
     return Found(None, passed_over)
 
 
-def _saved_at(path: Path) -> tuple[str, int] | None:
-    """When a checkpoint was saved, as mmengine notes it, and after how many iterations; None for weights alone."""
+def _saved_at(path: Path, counts: Callable[[dict[str, Any]], bool] | None) -> tuple[str, int] | None:
+    """When a checkpoint was saved, as mmengine notes it, and after how many iterations; None where it is no matter."""
     refuse_hostile_file(path)
     # tensors stay on disk
     content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    if not isinstance(content, dict) or not content.keys() >= OF_TRAINING:
+    if not isinstance(content, dict) or not content.keys() >= OF_TRAINING or not (counts is None or counts(content)):
         return None
     return str(content['meta'].get('time', '')), int(content['meta']['iter'])

@@ -20,8 +20,6 @@ from kd_plugins.checkpoint.zoo import address_in_zoo
 from kd_plugins.errors import Fault, UserError
 
 STUDENT_PREFIX = 'architecture.'
-# where a checkpoint of ours keeps what mmengine's have no place for
-OWN_KEY = 'kd_plugins'
 
 
 def read_checkpoint(path: str | Path, where: str, map_location: Any = 'cpu') -> dict[str, Any]:

@@ -35,8 +35,10 @@ LAUNCH_LINES = {
 DEFAULT_PORT = '29500'
 # when a launch began, local time, as mmengine's checkpoints have it
 LAUNCHED = 'KD_PLUGINS_LAUNCHED'
-# how often torchrun or Slurm has started the processes again
-RESTART_VARIABLES = ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
+# which of Slurm's jobs a process is of; the same after it was queued again
+JOB = 'SLURM_JOB_ID'
+# how often a launcher has started the processes again
+RESTART_VARIABLES = {'pytorch': 'TORCHELASTIC_RESTART_COUNT', 'slurm': 'SLURM_RESTART_COUNT'}
 
 
 def prepare_distributed(config: Any) -> None:
@@ -83,9 +85,13 @@ def prepare_distributed(config: Any) -> None:
         torch.distributed.init_process_group('gloo', timeout=None if timeout is None else timedelta(seconds=timeout))
 
 
-def was_restarted() -> bool:
-    """Whether torchrun or Slurm has started this process in place of one that ended before its work was done."""
-    return any(os.environ.get(name, '0') not in ('', '0') for name in RESTART_VARIABLES)
+def was_restarted(launcher: str) -> bool:
+    """Whether torchrun or Slurm has started this process in place of one that ended before its work was done.
+
+    Args:
+        launcher: Of the config: in a job of Slurm's, other processes than those it launched are nothing's replacement.
+    """
+    return os.environ.get(RESTART_VARIABLES.get(launcher, ''), '0') not in ('', '0')
 
 
 def leave_processes() -> None:

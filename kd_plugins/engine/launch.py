@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from kd_plugins.engine.config import qualify_types
 from kd_plugins.engine.data_check import check_data, explain_data_failure
 from kd_plugins.engine.distill_schedule_hook import DistillScheduleHook
 from kd_plugins.engine.distributed import prepare_distributed, rank_of_speaker
+from kd_plugins.engine.full_disk import full_disk_refused
 from kd_plugins.engine.mixed_precision import use_mixed_precision
 from kd_plugins.engine.progress_hook import ProgressHook
 from kd_plugins.engine.resume import build_runner, choose_checkpoint
@@ -34,8 +34,6 @@ from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import check_testing, check_training, forbid_downloads, notes
 from kd_plugins.report.result import FILE
 
-# a disk, a quota or a limit of a process
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # what a class raises whose arguments are wrong; the rest is about the machine, and keeps its traceback
 CONFIG_ERRORS = (
     AssertionError,
@@ -69,7 +67,7 @@ def train(config: Any) -> Runner:
         (Path(runner.work_dir) / FILE).unlink(missing_ok=True)
     start = time.perf_counter()
     run_training(runner)
-    with bad_files_refused(runner):
+    with bad_files_refused(runner), full_disk_refused(runner.work_dir):
         record_result(runner, description, time.perf_counter() - start)
     return runner
 
@@ -85,14 +83,8 @@ def run_training(runner: Runner) -> None:
         StopRequested: SIGTERM or Ctrl-C has come; the training can be resumed.
     """
     try:
-        with stoppable(), bad_files_refused(runner):
+        with stoppable(), bad_files_refused(runner), full_disk_refused(runner.work_dir):
             runner.train()
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        advice = 'make room, and go on with --resume: the checkpoints that were saved before are whole'
-        fault = Fault('work_dir', 'room for checkpoints and logs', f'{runner.work_dir} ({error})', advice)
-        raise UserError(fault) from error
     finally:
         for hook in runner.hooks:
             if isinstance(hook, ProgressHook):
@@ -115,7 +107,7 @@ def prepare_training(config: Any) -> Runner:
     prepare_distributed(config)
     if not torch.cuda.is_available():
         keep_freed_memory()
-    with work_dir_of_run(config.work_dir):
+    with work_dir_of_run(config.work_dir), full_disk_refused(config.work_dir):
         told = choose_checkpoint(config)
         findings = check_training(config)
         if rank_of_speaker() == 0:
@@ -146,11 +138,11 @@ def test(config: Any) -> dict[str, float]:
     """
     _complete_loaders(config)
     prepare_distributed(config)
-    with work_dir_of_run(config.work_dir):
+    with work_dir_of_run(config.work_dir), full_disk_refused(config.work_dir):
         check_testing(config)
         use_sound_data(config)
         runner = _build_runner(config)
-    with bad_files_refused(runner):
+    with bad_files_refused(runner), full_disk_refused(runner.work_dir):
         return runner.test()
 
 
@@ -177,8 +169,7 @@ def set_training_options(
         UserError: The config or the machine cannot do it.
     """
     if resume is not None:
-        config.resume = True
-        config.load_from = None if resume == 'auto' else resume
+        config.resume = resume
     if amp:
         use_mixed_precision(config, None if amp is True else amp)
     if auto_scale_lr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -13,11 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from kd_plugins.engine.quiet_runner import console_handlers
 from kd_plugins.registry import HOOKS
+from kd_plugins.report.result import numbers_of
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
     """Draws a bar for epochs and one for iterations, with the loss and the last validation beside them.
+
+    A model that has several optimisers has a loss for each.
 
     In a pipe, or on any process but the first, it does nothing: mmengine's log lines are there then.
 
@@ -61,10 +65,8 @@ class ProgressHook(Hook):
     ) -> None:
         """Advance the bar of iterations."""
         if self._progress is not None:
-            loss = runner.message_hub.get_scalar('train/loss').current()
-            self._progress.update(
-                self._iterations, completed=runner.iter + 1, note=f'loss {loss:.3f}{self._validation}'
-            )
+            note = '  '.join(_losses(runner)) + self._validation
+            self._progress.update(self._iterations, completed=runner.iter + 1, note=note)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Advance the bar of epochs."""
@@ -72,8 +74,8 @@ class ProgressHook(Hook):
             self._progress.update(self._epochs, completed=runner.epoch + 1)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Keep the student's first metric to show it."""
-        for name, value in (metrics or {}).items():
+        """Keep the student's first metric that is a number to show it."""
+        for name, value in numbers_of(metrics or {}).items():
             self._validation = f'  val {name} {value:.2f}'
             break
 
@@ -84,3 +86,11 @@ class ProgressHook(Hook):
             self._progress = None
             for handler in console_handlers(runner.logger):
                 handler.setStream(sys.stderr)
+
+
+def _losses(runner: Any) -> Iterator[str]:
+    """The sum of all losses, or where there are several optimisers, that of each."""
+    for key, values in runner.message_hub.log_scalars.items():
+        name = key.removeprefix('train/')
+        if name != key and name.rpartition('.')[2] == 'loss':
+            yield f'{name} {values.current():.3f}'

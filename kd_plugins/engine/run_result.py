@@ -25,7 +25,7 @@ from kd_plugins.engine.cache_config import use_teacher_cache
 from kd_plugins.engine.distill_val_loop import SingleTeacherDistillValLoop
 from kd_plugins.engine.model_of import model_of
 from kd_plugins.report.machine import describe_machine, installed_versions
-from kd_plugins.report.result import Result, write_result
+from kd_plugins.report.result import Result, numbers_of, write_result
 from kd_plugins.report.run_log import TEACHER_PREFIX, read_run_log
 from kd_plugins.teacher.cache.fingerprint import describe_plainly
 
@@ -46,8 +46,9 @@ def describe_config(config: Any) -> dict[str, Any]:
     """
     config = Config(config.to_dict(), filename=config.filename)
     use_teacher_cache(config)
-    if config.get('resume'):
-        # otherwise it is where the weights begin
+    resume = config.get('resume')
+    if (resume and not isinstance(resume, str)) or not config.get('load_from'):
+        # it is where the training goes on, and not where its weights begin
         config.pop('load_from', None)
     whole = describe_plainly({key: value for key, value in config.items() if key not in INCIDENTAL})
     loader = _dict(whole.get('train_dataloader'))
@@ -88,7 +89,7 @@ def record_result(runner: Runner, description: dict[str, Any], seconds: float) -
     model: Any = model_of(runner)
     weights = _load_best(runner)
     split, metrics = _evaluate(runner)
-    found = {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float, np.number))}
+    found = numbers_of(metrics)
     if not found or not is_main_process():
         return None
     log = read_run_log(runner.work_dir)

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import nn
 
-from kd_plugins.checkpoint import describe_misfit, read_checkpoint, read_weights
+from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
 from kd_plugins.compat.checkpoint import convert_optimizer
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.resumption import refuse_foreign_optimizer, refuse_other_teachers, refuse_unresumable
@@ -65,11 +65,26 @@ def resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
     """
     path = config.get('load_from')
     try:
-        if config.get('resume'):
-            if path:
-                check_checkpoint(model, path, '--resume', resume=True, config=config)
+        if path and config.get('resume') is True:
+            check_checkpoint(model, path, '--resume', resume=True, config=config)
         elif path:
-            read_weights(path, 'load_from')
+            _refuse_foreign_weights(model, path)
     except UserError as error:
         return error.faults
     return ()
+
+
+def _refuse_foreign_weights(model: nn.Module, path: str) -> None:
+    """Refuse weights to start from of which no name is the model's: mmengine would load nothing, and go on."""
+    checkpoint = read_checkpoint(path, 'load_from')
+    state = checkpoint.get('state_dict', checkpoint)
+    # as mmengine loads them
+    if {name.removeprefix('module.') for name in state} & set(model.state_dict()):
+        return
+    got, advice = f'{path}, of which no weight has a name of it', 'is it the checkpoint of another model?'
+    student = getattr(model, 'architecture', None)
+    if isinstance(student, nn.Module) and set(weights_of(checkpoint)) & set(student.state_dict()):
+        advice = (
+            f"if it is the student's, model.architecture.init_cfg=dict(type='Pretrained', checkpoint={str(path)!r})"
+        )
+    raise UserError(Fault('load_from', f'weights of this {type(model).__name__}', got, advice))

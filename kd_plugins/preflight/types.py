@@ -22,12 +22,12 @@ PLACES: dict[str, Registry] = {
     'train_cfg': mmengine_registry.LOOPS,
     'val_cfg': mmengine_registry.LOOPS,
     'test_cfg': mmengine_registry.LOOPS,
-    'val_evaluator': mmengine_registry.METRICS,
-    'val_evaluator[]': mmengine_registry.METRICS,
-    'test_evaluator': mmengine_registry.METRICS,
-    'test_evaluator[]': mmengine_registry.METRICS,
     'visualizer': mmengine_registry.VISUALIZERS,
 }
+for _evaluator in ('val_evaluator', 'test_evaluator'):
+    # a metric, or an evaluator that has them
+    for _place in (_evaluator, f'{_evaluator}[]', f'{_evaluator}.metrics', f'{_evaluator}.metrics[]'):
+        PLACES[_place] = mmengine_registry.METRICS
 for _loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
     PLACES[f'{_loader}.dataset'] = mmengine_registry.DATASETS
     PLACES[f'{_loader}.dataset.pipeline[]'] = mmengine_registry.TRANSFORMS
@@ -53,10 +53,13 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
                 advice = closest(constructor, registered_names(root.name, scope))
                 where = 'optim_wrapper.constructor'
                 faults.append(Fault(where, f'a registered {root.name}', repr(constructor), advice))
-    for place, root in PLACES.items():
-        with root.switch_scope_and_registry(scope) as registry:
-            for where, part in _parts(config, place.replace('[]', '.[]').split('.'), ''):
-                name = part.get('type')
+    for place, of_place in PLACES.items():
+        for where, part in _parts(config, place.replace('[]', '.[]').split('.'), ''):
+            name = part.get('type')
+            root = (
+                mmengine_registry.EVALUATOR if of_place is mmengine_registry.METRICS and 'metrics' in part else of_place
+            )
+            with root.switch_scope_and_registry(scope) as registry:
                 if isinstance(name, str) and not is_registered(registry, name):
                     names = registered_names(root.name, scope)
                     faults.append(Fault(f'{where}.type', f'a registered {root.name}', repr(name), closest(name, names)))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kd_plugins.durable import durable_file
 from kd_plugins.errors import Fault, UserError
 
 FILE = 'result.json'
@@ -92,6 +95,11 @@ class Result:
         return self.training['seconds_per_iteration'] * self.training['iterations']
 
 
+def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that are one number each, and not a list or a matrix."""
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float, np.number))}
+
+
 def write_result(result: Result, folder: str | Path) -> Path:
     """Write a result into the folder of its run; the file is there whole or not at all.
 
@@ -101,11 +109,13 @@ def write_result(result: Result, folder: str | Path) -> Path:
 
     Returns:
         The file.
+
+    Raises:
+        OSError: The disk is full, or cannot be written.
     """
     path = Path(folder) / FILE
-    unfinished = path.with_suffix('.json.tmp')
-    unfinished.write_text(json.dumps({'format': FORMAT, **asdict(result)}, indent=1) + '\n', encoding='utf-8')
-    os.replace(unfinished, path)
+    with durable_file(path) as file:
+        file.write(f'{json.dumps({"format": FORMAT, **asdict(result)}, indent=1)}\n'.encode())
     return path
 
 

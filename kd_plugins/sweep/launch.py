@@ -57,7 +57,7 @@ class Launcher:
         """
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(self.script), str(config), '--work-dir', str(folder), '--seed', str(seed)]
-        if (folder / 'last_checkpoint').is_file():
+        if any(folder.glob('*.pth')):
             command.append('--resume')
         with (folder / LOG).open('wb') as log:
             return subprocess.Popen(

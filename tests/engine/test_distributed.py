@@ -460,15 +460,15 @@ def test_sync_bn_is_left_to_mmengine_on_gpus(environment, monkeypatch):
     assert config.to_dict() == dict(launcher='pytorch', sync_bn='torch')
 
 
-@pytest.mark.parametrize('name', distributed.RESTART_VARIABLES)
+@pytest.mark.parametrize(('launcher', 'name'), distributed.RESTART_VARIABLES.items())
 @pytest.mark.parametrize(('count', 'expected'), [(None, False), ('', False), ('0', False), ('1', True), ('12', True)])
-def test_process_knows_that_it_was_restarted(monkeypatch, name, count, expected):
-    for variable in distributed.RESTART_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
+def test_process_knows_that_it_was_restarted(monkeypatch, launcher, name, count, expected):
+    monkeypatch.delenv(name, raising=False)
     if count is not None:
         monkeypatch.setenv(name, count)
 
-    assert was_restarted() is expected
+    assert was_restarted(launcher) is expected
+    assert not was_restarted('none')
 
 
 def test_slurm_without_scontrol(environment, monkeypatch):

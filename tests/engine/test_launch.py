@@ -30,10 +30,10 @@ def test_randomness_always_has_a_seed_for_the_runner(randomness):
 
 
 def test_options_of_the_command_line():
-    completed = config(auto_scale_lr=dict(base_batch_size=256), randomness=dict(seed=1))
+    completed = config(auto_scale_lr=dict(base_batch_size=256), randomness=dict(seed=1), load_from='own.pth')
     launch.set_training_options(completed, resume='a.pth', auto_scale_lr=True, seed=7)
-    assert completed.resume is True
-    assert completed.load_from == 'a.pth'
+    assert completed.resume == 'a.pth'
+    assert completed.load_from == 'own.pth'
     assert completed.auto_scale_lr.enable is True
     assert completed.randomness.seed == 7
 

@@ -11,8 +11,8 @@ from mmpretrain.evaluation import Accuracy
 from kd_plugins.build import build_model
 from kd_plugins.engine import run_result
 from kd_plugins.engine.config import load_config
+from kd_plugins.engine.launch import set_training_options, train
 from kd_plugins.engine.launch import test as evaluate
-from kd_plugins.engine.launch import train
 from kd_plugins.engine.run_result import describe_config
 from kd_plugins.report.result import read_result
 
@@ -164,6 +164,15 @@ class TestFingerprint:
         resumed = describe_config(config)['fingerprint']
         config.load_from = 'another.pth'
         assert describe_config(config)['fingerprint'] == resumed
+
+    @pytest.mark.parametrize('load_from', [None, 'other.pth'])
+    @pytest.mark.parametrize('resume', [None, 'auto', 'run/iter_2.pth'])
+    def test_a_resumed_run_is_the_same_experiment(self, load_from, resume):
+        config = load_config(QUICKSTART / 'student_cnn_digits.py')
+        config.load_from = load_from
+        first = describe_config(config)['fingerprint']
+        set_training_options(config, resume=resume)
+        assert describe_config(config)['fingerprint'] == first
 
     def test_is_json(self):
         described = describe_config(Config(dict(model=dict(type=torch.nn.Linear), train_cfg=dict(max_epochs=1))))

@@ -48,6 +48,12 @@ def test_a_full_disk(small_disk, tmp_path):
     assert found.path.name in {f'iter_{n}.pth' for n in (5, 10, 15, 20, 25)}
     assert not list(run.glob('*.tmp'))
 
+    again = run_tool('train', config, '--work-dir', run, '--resume', folder=tmp_path)
+    assert again.status == 2, again.stderr
+    assert again.stderr.count('error:') == 1
+    assert 'Traceback' not in again.stderr
+    assert newest_whole_checkpoint(run).path == found.path
+
     subprocess.run(['mount', '-o', 'remount,size=60m', str(small_disk)], check=True)
     done = run_tool('train', config, '--work-dir', run, '--resume', folder=tmp_path)
 

@@ -11,6 +11,7 @@ def test_all_places_at_once():
         custom_hooks=[dict(type='EMAHok')],
         val_cfg=dict(type='ValLop'),
         val_evaluator=[dict(type='Acuracy')],
+        test_evaluator=dict(type='Evaluatr', metrics=[dict(type='Accuracy'), dict(type='Acuracy')]),
         train_dataloader=dict(
             sampler=dict(type='DefaultSamplr'),
             dataset=dict(type='ImageNt', pipeline=[dict(type='PackInput')]),
@@ -25,6 +26,8 @@ def test_all_places_at_once():
         'custom_hooks.0.type': 'EMAHook',
         'val_cfg.type': 'ValLoop',
         'val_evaluator.0.type': 'Accuracy',
+        'test_evaluator.type': 'Evaluator',
+        'test_evaluator.metrics.1.type': 'Accuracy',
         'train_dataloader.sampler.type': 'DefaultSampler',
         'train_dataloader.dataset.type': 'ImageNet',
         'train_dataloader.dataset.pipeline.0.type': 'PackInputs',

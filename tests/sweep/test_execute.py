@@ -83,9 +83,10 @@ def test_at_most_so_many_at_a_time(script, tmp_path):
     assert times[1] < min(finished)
 
 
-def test_a_run_that_was_interrupted_is_resumed(script, tmp_path):
+@pytest.mark.parametrize('name', ['epoch_1.pth', 'stopped_iter_7.pth'])
+def test_a_run_that_was_interrupted_is_resumed(script, tmp_path, name):
     (tmp_path / 'main' / 'seed_0').mkdir(parents=True)
-    (tmp_path / 'main' / 'seed_0' / 'last_checkpoint').write_text('epoch_1.pth')
+    (tmp_path / 'main' / 'seed_0' / name).touch()
     execute(runs_of(tmp_path, [0, 3]), Launcher('local', script, 1), lambda run, result: None)
     assert started(tmp_path, 0)['rest'] == ['--resume']
     assert started(tmp_path, 3)['rest'] == []

@@ -350,6 +350,22 @@ def test_as_a_process(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('head.fc.weight', "if it is the student's, model.architecture.init_cfg=dict(type='Pretrained', checkpoint="),
+        ('classifier.weight', 'is it the checkpoint of another model?'),
+    ],
+)
+def test_weights_to_start_from_of_which_none_fits(name, expected, capsys, tmp_path, teacher_checkpoint):
+    torch.save({'state_dict': {name: torch.zeros(10, 128)}}, tmp_path / 'other.pth')
+    options = [f'model.teacher_ckpt={teacher_checkpoint}', f'load_from={tmp_path}/other.pth']
+    message = refused_options(capsys, tmp_path, *options)
+    assert message.count('error: ') == 1
+    assert 'error: load_from' in message
+    assert expected in message
+
+
 @pytest.mark.parametrize('option', ['load_from', '--resume'])
 def test_checkpoint_of_the_run_that_would_run_code(option, capsys, tmp_path, teacher_checkpoint):
     path, trace = tmp_path / 'hostile.pth', tmp_path / 'trace'

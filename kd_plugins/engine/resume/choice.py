@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd_plugins.checkpoint import Found, newest_whole_checkpoint, read_checkpoint, remove_unfinished
-from kd_plugins.engine.distributed import LAUNCHED, rank_of_speaker, was_restarted
+from kd_plugins.checkpoint import OWN_KEY, Found, newest_whole_checkpoint, read_checkpoint, remove_unfinished
+from kd_plugins.engine.distributed import JOB, LAUNCHED, rank_of_speaker, was_restarted
 from kd_plugins.errors import Fault, UserError
 
 
 def choose_checkpoint(config: Any) -> list[str]:
     """Write into a config that is to be resumed from where, and with which seed.
 
-    A process that a launcher has started again goes on from what was saved, if anything was, whatever the config says;
-    if nothing was, it begins as the config says.
+    A process that a launcher has started again goes on from what was saved since the launch, if anything was, whatever
+    the config says; if nothing was, it begins as the config says.
 
     Args:
-        config: The whole config; ``resume``, ``load_from`` and ``randomness.seed`` are changed.
+        config: The whole config. ``resume`` may be a path, or ``'auto'`` for the newest checkpoint of the work_dir;
+            True, as mmengine has it, is ``load_from`` where that is a path, and ``'auto'`` else. It is True or False
+            afterwards; ``load_from`` and ``randomness.seed`` are changed if it is True.
 
     Returns:
         What the user should know.
@@ -26,29 +29,42 @@ def choose_checkpoint(config: Any) -> list[str]:
     Raises:
         UserError: There are checkpoints, and none of them is whole.
     """
-    asked, restarted = bool(config.get('resume')), was_restarted()
+    launcher = config.get('launcher', 'none')
+    asked, restarted = config.get('resume'), was_restarted(launcher)
     if not asked and not restarted:
         return []
+    path = asked if isinstance(asked, str) else config.get('load_from') if asked else None
+    newest = asked and path in (None, '', 'auto')
     told = []
-    if restarted or not config.get('load_from'):
-        # without --resume, what lies there from before the launch is another training's
-        found = _look(config, os.environ.get(LAUNCHED, '') if not asked else '')
-        told = [f'warning: {path} is passed over: {why}' for path, why in found.passed_over.items()]
-        if found.path is not None:
-            config.resume, config.load_from = True, str(found.path)
-        elif not config.get('load_from'):
-            # mmengine would follow its note to a file that is gone
-            config.resume = False
-            told += [f'no checkpoint to resume from in {config.work_dir}: the training begins'] if asked else []
-    return [*told, *_take_seed(config)] if config.get('resume') else told
+    if restarted or newest:
+        found = _look(config, None if newest else _of_this_launch(launcher))
+        told = [f'warning: {other} is passed over: {why}' for other, why in found.passed_over.items()]
+        if found.path is None and newest:
+            told.append(f'no checkpoint to resume from in {config.work_dir}: the training begins')
+        path = found.path or (None if newest else path)
+    # mmengine would follow its note to a file that is gone
+    config.resume = bool(path)
+    if path:
+        config.load_from = str(path)
+        told += _take_seed(config)
+    return told
 
 
-def _look(config: Any, since: str) -> Found:
+def _of_this_launch(launcher: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a checkpoint was saved since the launch; what lay there before is another training's."""
+    if launcher == 'slurm':
+        job = os.environ.get(JOB)
+        return lambda saved: job is not None and saved.get(OWN_KEY, {}).get('job') == job
+    since = os.environ.get(LAUNCHED, '')
+    return lambda saved: str(saved['meta'].get('time', '')) >= since
+
+
+def _look(config: Any, counts: Callable[[dict[str, Any]], bool] | None) -> Found:
     folders = [Path(config.work_dir), *_folders_elsewhere(config)]
     if rank_of_speaker() == 0:
         for folder in folders:
             remove_unfinished(folder)
-    found = newest_whole_checkpoint(*folders, since=since)
+    found = newest_whole_checkpoint(*folders, counts=counts)
     if found.path is None and found.passed_over:
         got = '; '.join(f'{path}: {why}' for path, why in found.passed_over.items())
         raise UserError(Fault('--resume', f'a checkpoint in {config.work_dir} that is whole', got, 'start anew'))

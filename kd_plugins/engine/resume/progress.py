@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import EarlyStoppingHook
 
 from kd_plugins.checkpoint import OWN_KEY
+from kd_plugins.engine.distributed import JOB
 from kd_plugins.engine.model_of import model_of
 from kd_plugins.errors import Fault, UserError, describe_error
 from kd_plugins.randomness import own_randomness, random_states, set_random_states
@@ -52,6 +54,7 @@ def save_progress(runner: Any, progress: Progress) -> dict[str, Any]:
         ],
         # of a frozen teacher, which need not be evaluated again
         teacher_metrics=getattr(runner.val_loop, 'teacher_metrics', None),
+        job=os.environ.get(JOB),
     )
 
 

@@ -56,6 +56,22 @@ def test_nothing_to_resume_begins_anew(tmp_path, note):
     assert not config.resume
 
 
+@pytest.mark.parametrize('resume', ['auto', 'PATH'])
+def test_the_weights_to_begin_with_are_for_a_beginning(work_dir, resume):
+    path = str(work_dir / 'epoch_1.pth')
+    config = Config(dict(work_dir=str(work_dir), resume=path if resume == 'PATH' else 'auto', load_from='own.pth'))
+    assert choose_checkpoint(config) == []
+    assert config.resume is True
+    assert config.load_from == (path if resume == 'PATH' else str(work_dir / 'epoch_2.pth'))
+
+
+def test_a_beginning_has_its_weights(tmp_path):
+    config = Config(dict(work_dir=str(tmp_path), resume='auto', load_from='own.pth'))
+    assert choose_checkpoint(config) == [f'no checkpoint to resume from in {tmp_path}: the training begins']
+    assert config.resume is False
+    assert config.load_from == 'own.pth'
+
+
 def test_another_seed_is_told(work_dir):
     config = config_of(work_dir, randomness=dict(seed=7))
     assert choose_checkpoint(config) == ['warning: seed 0 of the checkpoint is used, not 7']
@@ -73,25 +89,60 @@ class TestRestarted:
     def _restarted(self, monkeypatch):
         monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '1')
 
+    @staticmethod
+    def config(work_dir, **changes):
+        return Config(dict(work_dir=str(work_dir), launcher='pytorch', **changes))
+
     @pytest.mark.parametrize('load_from', [None, 'pretrained.pth'])
-    @pytest.mark.parametrize('resume', [True, False])
+    @pytest.mark.parametrize('resume', ['auto', True, 'other.pth', False])
     def test_what_was_saved_comes_first(self, work_dir, resume, load_from):
-        config = Config(dict(work_dir=str(work_dir), resume=resume, load_from=load_from))
+        config = self.config(work_dir, resume=resume, load_from=load_from)
         choose_checkpoint(config)
         assert config.resume
         assert config.load_from == str(work_dir / 'epoch_2.pth')
 
     def test_nothing_was_saved(self, tmp_path):
-        config = Config(dict(work_dir=str(tmp_path), resume=False, load_from='pretrained.pth'))
+        config = self.config(tmp_path, resume=False, load_from='pretrained.pth')
         assert choose_checkpoint(config) == []
         assert not config.resume
         assert config.load_from == 'pretrained.pth'
 
     def test_what_lay_there_before_is_another_trainings(self, work_dir, monkeypatch):
         monkeypatch.setenv('KD_PLUGINS_LAUNCHED', '29991231_000000')
-        config = Config(dict(work_dir=str(work_dir), resume=False, load_from=None))
+        config = self.config(work_dir, resume=False, load_from=None)
         assert choose_checkpoint(config) == []
         assert not config.resume
+
+    def test_a_path_that_was_given_comes_before_what_lay_there(self, work_dir, monkeypatch):
+        monkeypatch.setenv('KD_PLUGINS_LAUNCHED', '29991231_000000')
+        config = self.config(work_dir, resume=str(work_dir / 'epoch_1.pth'), load_from=None)
+        assert choose_checkpoint(config) == []
+        assert config.resume is True
+        assert config.load_from == str(work_dir / 'epoch_1.pth')
+
+
+class TestQueuedAgain:
+    """By Slurm, which starts the same job a second time."""
+
+    @pytest.fixture(autouse=True)
+    def _job(self, monkeypatch):
+        monkeypatch.setenv('SLURM_JOB_ID', '7')
+
+    @pytest.mark.parametrize(
+        ('launcher', 'job', 'resumes'), [('slurm', '7', True), ('slurm', '8', False), ('none', '7', False)]
+    )
+    def test_it_goes_on_from_what_the_same_job_saved(self, work_dir, monkeypatch, launcher, job, resumes):
+        monkeypatch.setenv('SLURM_RESTART_COUNT', '1')
+        monkeypatch.setenv('SLURM_JOB_ID', job)
+        config = Config(dict(work_dir=str(work_dir), launcher=launcher, resume=False, load_from=None))
+        assert choose_checkpoint(config) == []
+        assert config.resume is resumes
+        assert config.load_from == (str(work_dir / 'epoch_2.pth') if resumes else None)
+
+    @pytest.fixture
+    def work_dir(self, _job, tmp_path):
+        build_runner(Config(runner_config(tmp_path / 'run', epochs=2, default_hooks=HOOKS))).train()
+        return tmp_path / 'run'
 
 
 def test_checkpoints_elsewhere_are_found(tmp_path):
