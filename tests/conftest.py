@@ -63,8 +63,8 @@ def _seed() -> None:
 @pytest.fixture(autouse=True)
 def _logging() -> None:
     logging.disable(logging.NOTSET)
-    # an earlier test's logger writes to a stream that pytest has closed, its visualizer to a folder that is gone: what
-    # starts in the same second has the same name
+    # an earlier test's logger writes to a stream that pytest has closed, its visualizer to a folder that is gone: runs
+    # of mmengine's own runner that begin in one second have one name
     MMLogger._instance_dict.clear()
     for kind in (Visualizer, *Visualizer.__subclasses__()):
         kind._instance_dict.clear()

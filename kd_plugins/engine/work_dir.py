@@ -1,16 +1,12 @@
-"""A run that is refused leaves no trace in its work_dir, nor in the process."""
+"""A run that is refused leaves no trace in its work_dir."""
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from mmengine.utils import ManagerMixin
 
 from kd_plugins.engine.distributed import rank_of_speaker
 from kd_plugins.errors import Fault, UserError
@@ -20,9 +16,8 @@ from kd_plugins.errors import Fault, UserError
 def work_dir_of_run(path: str | Path) -> Iterator[Path]:
     """Create the folder of a run, and undo that if the run is refused with a :class:`UserError` inside the context.
 
-    What was in the folder before is never touched. Loggers and visualizers of the refused run are forgotten with their
-    files: mmengine would give them to a run that begins in the same second. Of several processes only the first does
-    this: another could find the folder that this one made, or clean up what this one still needs.
+    What was in the folder before is never touched. Of several processes only the first does this: another could find
+    the folder that this one made, or clean up what this one still needs.
 
     Args:
         path: The work_dir.
@@ -36,7 +31,6 @@ def work_dir_of_run(path: str | Path) -> Iterator[Path]:
         return
     created = [part for part in (path, *path.parents) if not part.exists()]
     before = set(path.iterdir()) if path.is_dir() else set()
-    known = set(_instances())
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -48,27 +42,10 @@ def work_dir_of_run(path: str | Path) -> Iterator[Path]:
     try:
         yield path
     except UserError:
-        _forget(set(_instances()) - known)
         for entry in set(path.iterdir()) - before:
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
         _remove_while_empty(created)
         raise
-
-
-def _instances() -> Iterator[tuple[Any, str]]:
-    """Class and name of what mmengine keeps by name: loggers, visualizers, message hubs, scopes."""
-    kinds: list[Any] = [ManagerMixin]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-        yield from ((kind, name) for name in kind._instance_dict)
-
-
-def _forget(instances: set[tuple[Any, str]]) -> None:
-    for kind, name in instances:
-        instance = kind._instance_dict.pop(name)
-        if isinstance(instance, logging.Logger):
-            for handler in list(instance.handlers):
-                handler.close()
 
 
 def _remove_while_empty(folders: list[Path]) -> None:

@@ -1,7 +1,6 @@
 """The folder of a refused run is as it was before."""
 
 import pytest
-from mmengine.logging import MessageHub, MMLogger
 
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
@@ -51,23 +50,6 @@ def test_a_bug_keeps_its_traces(tmp_path):
     with pytest.raises(RuntimeError):
         fail(tmp_path / 'run', RuntimeError('a bug'))
     assert (tmp_path / 'run' / 'log' / 'run.log').exists()
-
-
-def test_what_goes_by_the_name_of_the_run_is_forgotten(tmp_path):
-    # as of two runs of one config that begin in one second
-    name = 'config_20261127_144123'
-    kept = MessageHub.get_instance('another')
-    run = work_dir_of_run(tmp_path / 'a')
-    run.__enter__()
-    MMLogger.get_instance(name, log_file=str(tmp_path / 'a' / 'run.log'))
-    MessageHub.get_instance(name)
-    assert not run.__exit__(UserError, REFUSAL, None)
-
-    assert not MessageHub.check_instance_created(name)
-    assert MessageHub.get_instance('another') is kept
-    with work_dir_of_run(tmp_path / 'b'):
-        MMLogger.get_instance(name, log_file=str(tmp_path / 'b' / 'run.log')).error('here')
-    assert 'here' in (tmp_path / 'b' / 'run.log').read_text()
 
 
 def test_folder_below_a_file(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from mmengine.dataset import worker_init_fn
 from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.logging import MessageHub
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
@@ -33,6 +34,15 @@ class ResumableRunner(QuietRunner):
     """Trains with :class:`ResumableEpochLoop` or :class:`ResumableIterLoop`, and saves with ``WholeCheckpointHook``."""
 
     _train_dataloader: Any
+    _timestamp: str
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Set up the process, and name the run as no earlier one of it is: mmengine tells them apart by the second."""
+        super().setup_env(env_cfg)
+        second, number = self._timestamp, 1
+        while any(name.endswith(self._timestamp) for name in MessageHub._instance_dict):
+            number += 1
+            self._timestamp = f'{second}_{number}'
 
     def build_train_loop(self, loop: Any) -> Any:
         """Build the loop that a config names, or the resumable one where that is mmengine's."""
