@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +40,22 @@ def require_choice(name: str, value: Any, choices: Collection[Any], advice: str 
     """
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
         raise UserError(Fault(name, f'one of {", ".join(map(repr, choices))}', repr(value), advice))
+
+
+def require_writable(name: str, path: Path) -> None:
+    """Refuse the path of a file that cannot be written there.
+
+    Args:
+        name: Name of the argument.
+        path: What was given.
+
+    Raises:
+        UserError: The folder that it is in does not exist, or ``path`` is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise UserError(Fault(name, 'a file in a folder that exists', str(path), f'create {path.parent}'))
+    if path.is_dir():
+        raise UserError(Fault(name, 'the name of a file', f'{path}, which is a folder', 'add the name of a file'))
 
 
 def require_rank(name: str, value: Any, ranks: Collection[int], expected: str, advice: str) -> None:

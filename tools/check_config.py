@@ -5,6 +5,7 @@ import copy
 import sys
 from pathlib import Path
 
+from kd_plugins.arguments import require_writable
 from kd_plugins.engine.cache_config import leave_out_missing_cache
 from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.engine.config import load_config
@@ -85,10 +86,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def check_target(path: Path) -> None:
     """Refuse a file that a config cannot be written to."""
-    if path.suffix != '.py' or path.is_dir():
+    if path.suffix != '.py':
         raise UserError(Fault('--dump', 'a .py file', str(path), f'write {path.with_suffix(".py")}'))
-    if not path.parent.is_dir():
-        raise UserError(Fault('--dump', 'a file in a folder that exists', str(path), f'create {path.parent}'))
+    require_writable('--dump', path)
 
 
 if __name__ == '__main__':

@@ -19,6 +19,8 @@ from statistics import mean, stdev
 from rich.console import Console
 from rich.table import Table
 
+from kd_plugins.arguments import require_writable
+from kd_plugins.durable import durable_file
 from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.engine.config import load_config
 from kd_plugins.errors import Fault, UserError, closest
@@ -117,6 +119,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     methods = choose(arguments.methods)
     check_count('--seeds', arguments.seeds)
+    if arguments.out:
+        require_writable('--out', arguments.out)
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     store = Store(WORK_DIR / 'methods.json')
@@ -169,7 +173,8 @@ class Store:
         self.entries[f'{method.stem} {seed}'] = measured
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({key: asdict(entry) for key, entry in self.entries.items()}, indent=1)
-        self.path.write_text(text + '\n')
+        with durable_file(self.path) as file:
+            file.write(f'{text}\n'.encode())
 
 
 def digest(method: Method) -> str:

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from kd_plugins.compat.parity import CASES
-from kd_plugins.compat.parity.table import PRECISIONS, Row, markdown, measure_all
-from kd_plugins.engine.command_line import command
+from kd_plugins.arguments import require_writable
+from kd_plugins.engine.command_line import ArgumentParser, command
+
+if TYPE_CHECKING:
+    from kd_plugins.compat.parity.table import Row
 
 HEADER = """# Parity with MMRazor
 
@@ -31,9 +34,15 @@ paper's formula; the notes below say why. `tests/parity` holds every case to 1e-
 @command
 def main(argv: list[str] | None = None) -> None:
     """Measure all cases and show the table."""
-    parser = argparse.ArgumentParser(description='Measure the numeric parity with mmrazor 1.0.0')
+    parser = ArgumentParser(description='Measure the numeric parity with mmrazor 1.0.0')
     parser.add_argument('--out', type=Path, help='write the table there, as Markdown')
     arguments = parser.parse_args(argv)
+    if arguments.out:
+        require_writable('--out', arguments.out)
+    # imports mmrazor, whose absence is one message as well
+    from kd_plugins.compat.parity import CASES
+    from kd_plugins.compat.parity.table import PRECISIONS, markdown, measure_all
+
     rows: list[Row] = []
     # torch and mmrazor announce changes of their own, and mmengine each initialisation
     warnings.simplefilter('ignore')
@@ -44,15 +53,15 @@ def main(argv: list[str] | None = None) -> None:
             rows.append(row)
     if arguments.out is not None:
         arguments.out.write_text(f'{HEADER}{markdown(rows, CASES)}\n')
-    Console(width=None if sys.stdout.isatty() else 100).print(_table(rows))
+    Console(width=None if sys.stdout.isatty() else 100).print(_table(rows, PRECISIONS))
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: Sequence[Row], precisions: Iterable[str]) -> Table:
     table = Table(title='Worst relative error', title_justify='left', header_style='bold')
-    for heading in ('component', 'held against', 'cases', *PRECISIONS):
+    for heading in ('component', 'held against', 'cases', *precisions):
         table.add_column(heading, justify='left' if heading in ('component', 'held against') else 'right')
     for row in rows:
-        table.add_row(row.component, row.oracle, str(row.cases), *(f'{row.worst[name]:.1e}' for name in PRECISIONS))
+        table.add_row(row.component, row.oracle, str(row.cases), *(f'{row.worst[name]:.1e}' for name in precisions))
     return table
 
 

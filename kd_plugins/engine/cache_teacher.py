@@ -70,22 +70,26 @@ def _begin(job: Job) -> list[int]:
         raise UserError(
             Fault('--out', f'a disk with {readable_bytes(needed)} free', f'{readable_bytes(free)} at {folder}', advice)
         )
-    try:
-        if missing:
-            write_manifest(folder, job.manifest)
-    except OSError as error:
-        got = f'{folder} ({error})'
-        raise UserError(Fault('--out', 'a folder that can be written', got, 'choose another')) from error
+    if missing:
+        _write_manifest(folder, job.manifest)
     return missing
 
 
 def _end(job: Job) -> Manifest:
     job.files.check()
     manifest = replace(job.manifest, complete=True)
-    write_manifest(job.files.folder, manifest)
+    _write_manifest(job.files.folder, manifest)
     for leftover in job.files.folder.glob('*/*.npy.tmp'):
         leftover.unlink()
     return manifest
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    try:
+        write_manifest(folder, manifest)
+    except OSError as error:
+        got, advice = f'{folder} ({error})', 'make room and run it again, or choose another'
+        raise UserError(Fault('--out', 'a folder that can be written', got, advice)) from error
 
 
 @contextmanager

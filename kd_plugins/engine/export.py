@@ -17,6 +17,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
+from kd_plugins.arguments import require_writable
 from kd_plugins.build import FALLBACK_SCOPE, build_model, resolve_model_config
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
 from kd_plugins.engine.export_onnx import images_of, save_onnx
@@ -138,8 +139,7 @@ def _check_target(out: Path) -> None:
     if out.suffix not in SUFFIXES:
         expected = f'a file name that ends in {" or ".join(SUFFIXES)}'
         raise UserError(Fault('OUT', expected, str(out), f'write for instance {out.with_suffix(SUFFIXES[0])}'))
-    if not out.parent.is_dir():
-        raise UserError(Fault('OUT', 'a folder that exists', str(out.parent), f'create it: mkdir -p {out.parent}'))
+    require_writable('OUT', out)
     config = config_beside(out)
     for path in (out, config):
         if path.exists() and not _is_earlier_export(config):

@@ -271,8 +271,8 @@ def test_other_files_are_not_replaced(toy, tmp_path, name):
     [
         ('student.h5', r'OUT: expected a file name that ends in .pth or .safetensors or .packed.safetensors or .onnx'),
         ('student', r'OUT: expected a file name'),
-        ('nowhere/student.pth', r'OUT: expected a folder that exists'),
-        ('toy.ckpt/student.pth', r'OUT: expected a folder that exists'),
+        ('nowhere/student.pth', r'OUT: expected a file in a folder that exists'),
+        ('toy.ckpt/student.pth', r'OUT: expected a file in a folder that exists'),
     ],
 )
 def test_bad_target(toy, tmp_path, out, message):

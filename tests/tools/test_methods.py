@@ -85,7 +85,12 @@ def test_a_first_stage_is_trained_with_the_same_seed_and_counts(trained):
 
 @pytest.mark.parametrize(
     ('arguments', 'expected'),
-    [(['--methods', 'KDD'], "did you mean 'KD'"), (['--seeds', '0'], 'a whole number above 0')],
+    [
+        (['--methods', 'KDD'], "did you mean 'KD'"),
+        (['--seeds', '0'], 'a whole number above 0'),
+        (['--out', 'nowhere/table.md'], 'a file in a folder that exists'),
+        (['--out', '.'], 'the name of a file'),
+    ],
 )
 def test_refuses(trained, capsys, arguments, expected):
     assert methods.main(arguments) == 2

@@ -33,7 +33,8 @@ class WholeCheckpointHook(CheckpointHook):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        if kwargs.get('backend_args') is None and kwargs.get('file_client_args') is None:
+        elsewhere = '://' in str(kwargs.get('out_dir'))
+        if not elsewhere and kwargs.get('backend_args') is None and kwargs.get('file_client_args') is None:
             kwargs['backend_args'] = dict(backend=BACKEND)
         super().__init__(**kwargs)
         self._own: dict[str, Any] = {}

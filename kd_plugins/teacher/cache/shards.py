@@ -82,8 +82,8 @@ class ShardFiles:
         """
         for part, column in zip(self.parts, columns, strict=True):
             path = self.path(part, shard)
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 with durable_file(path) as file:
                     np.lib.format.write_array(file, np.ascontiguousarray(column), version=(1, 0), allow_pickle=False)
             except OSError as error:

@@ -7,7 +7,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from toy import ToyClassifier, algorithm_config, runner_config
 
-from kd_plugins.checkpoint import OWN_KEY
+from kd_plugins.checkpoint import BACKEND, OWN_KEY
 from kd_plugins.engine import WholeCheckpointHook
 from kd_plugins.engine.resume import build_runner
 
@@ -42,6 +42,11 @@ def test_a_users_own_hook_stays(tmp_path):
     runner = train(tmp_path, 1, default_hooks=dict(checkpoint=dict(type='OwnCheckpointHook', interval=1)))
     assert not any(isinstance(hook, WholeCheckpointHook) for hook in runner.hooks)
     assert names(tmp_path) == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize(('out_dir', 'local'), [(None, True), ('elsewhere', True), ('s3://bucket/runs', False)])
+def test_a_store_keeps_its_own_backend(out_dir, local):
+    assert (WholeCheckpointHook(out_dir=out_dir).backend_args == dict(backend=BACKEND)) == local
 
 
 def test_the_last_good_one_stays_until_the_next_is_whole(tmp_path, monkeypatch):
