@@ -1,6 +1,8 @@
 """Draw what a distillation compares: ``python tools/visualize_features.py CONFIG CHECKPOINT IMAGE… -o DIR``."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.utils import track_iter_progress
@@ -28,21 +30,34 @@ def main(argv: list[str] | None = None) -> None:
 
     config = load_config(arguments.config, arguments.cfg_options)
     images = [prepare_image(config, path) for path in arguments.images]
-    check_target(arguments.out, [image.name for image in images])
+    with writing(arguments.out):
+        check_target(arguments.out, [image.name for image in images])
     algorithm = load_algorithm(config, arguments.checkpoint)
-    arguments.out.mkdir(exist_ok=True)
+    with writing(arguments.out):
+        arguments.out.mkdir(exist_ok=True)
     unseen: dict[str, str] = {}
     for image in track_iter_progress(images, file=sys.stderr):
-        meetings, unseen, size = meetings_on(algorithm, image.batch)
+        meetings, reasons, size = meetings_on(algorithm, image)
+        unseen |= reasons
         if not meetings:
             got = '; '.join(f'{name}: {why}' for name, why in unseen.items())
             raise UserError(Fault('model.distiller', 'records that can be drawn', got, 'record modules'))
-        draw_grid(image, meetings, size, arguments.out / f'{image.name}.png')
+        with writing(arguments.out):
+            draw_grid(image, meetings, size, arguments.out / f'{image.name}.png')
     print()
     for name, why in unseen.items():
         print(f'{name} is not drawn: {why}')
     for image in images:
         print(arguments.out / f'{image.name}.png')
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Refuse a folder in which nothing can be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(Fault('-o', 'a folder that can be written', f'{out} ({error})', 'choose another')) from error
 
 
 def check_target(out: Path, names: list[str]) -> None:

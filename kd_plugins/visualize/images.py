@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mmcv
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import TRANSFORMS, DefaultScope
+from torch import Tensor
 
 from kd_plugins.build import FALLBACK_SCOPE
 from kd_plugins.errors import Fault, UserError, describe_error
 from kd_plugins.preflight import pipeline_of
+
+LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
 @dataclass(frozen=True)
@@ -33,31 +38,40 @@ class Prepared:
 def prepare_image(config: Any, path: str | Path) -> Prepared:
     """Send an image file through the test pipeline of a config; its annotations are not looked for.
 
+    Where the pipeline loads no file, the data set delivers arrays, which are taken to be RGB like mmpretrain's, and so
+    is what the file is read as. An image keeps its size unless the pipeline resizes it.
+
     Args:
         config: The whole config.
         path: The file.
 
     Raises:
-        UserError: There is no such file, no pipeline for it, or the pipeline cannot take it.
+        UserError: There is no such file, no pipeline for it, or the pipeline cannot take it or packs no image.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(Fault('IMAGE', 'an image file', f'{path}, which does not exist', 'correct the path'))
-    loader = config.get('test_dataloader') or config.get('val_dataloader') or config.get('train_dataloader') or {}
+    where = next((name for name in LOADERS if config.get(name)), LOADERS[0])
+    loader = config.get(where) or {}
     steps = [step for step in pipeline_of(loader.get('dataset')) or [] if not _is_annotation(step)]
     if not steps:
-        raise UserError(Fault('test_dataloader', 'a data set with a pipeline', 'none', 'add one'))
-    if not _name(steps[0]).startswith('Load'):
-        steps = [dict(type='LoadImageFromFile'), *steps]
+        raise UserError(Fault(where, 'a data set with a pipeline', 'none', 'add one'))
+    loads = any(_name(step).startswith('Load') for step in steps)
     try:
         with DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
             transform = Compose([TRANSFORMS.build(step) for step in steps])
-            sample = transform(dict(img_path=str(path), img_id=0, sample_idx=0))
+            source = dict(img_path=str(path), img_id=0) if loads else dict(img=_read_rgb(path))
+            sample = transform(dict(source, sample_idx=0))
     except Exception as error:
         # whatever a transform of the user's raises at this file
         advice = 'give an image that the test pipeline of the config takes'
         raise UserError(Fault('IMAGE', 'an image', f'{path} ({describe_error(error, 200)})', advice)) from error
-    return Prepared(path.stem, _as_picture(sample['inputs']), pseudo_collate([sample]))
+    inputs = sample.get('inputs') if isinstance(sample, dict) else None
+    if not isinstance(inputs, Tensor) or inputs.dim() != 3:
+        expected = 'a pipeline that packs one image, (C, H, W), as inputs'
+        got = f'{_describe(inputs)} for {path}'
+        raise UserError(Fault(f'{where}.dataset.pipeline', expected, got, 'let it end with PackInputs or its like'))
+    return Prepared(path.stem, as_picture(inputs, bgr=loads), pseudo_collate([sample]))
 
 
 def _is_annotation(step: Any) -> bool:
@@ -69,11 +83,29 @@ def _name(step: Any) -> str:
     return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
 
 
-def _as_picture(inputs: Any) -> np.ndarray:
-    """(C, H, W), BGR or grey -> (H, W, 3), RGB."""
-    pixels = np.asarray(inputs)
+def _describe(inputs: Any) -> str:
+    if isinstance(inputs, Tensor):
+        return f'inputs {tuple(inputs.shape)}'
+    return 'no inputs' if inputs is None else f'inputs that are a {type(inputs).__name__}'
+
+
+def _read_rgb(path: Path) -> np.ndarray:
+    return mmcv.bgr2rgb(LoadImageFromFile()(dict(img_path=str(path)))['img'])
+
+
+def as_picture(inputs: Tensor, bgr: bool) -> np.ndarray:
+    """What a pipeline packs, as it is shown: (C, H, W) -> (H, W, 3), RGB from 0 to 255.
+
+    Args:
+        inputs: Colours or grey, whose range is stretched to that of bytes if it is another type.
+        bgr: Whether three channels are blue, green and red, as mmcv loads files.
+    """
+    pixels = inputs.numpy()
     if pixels.dtype != np.uint8:
         low, high = float(pixels.min()), float(pixels.max())
         pixels = (pixels - low) * (255 / max(high - low, 1e-12))
-    pixels = pixels[::-1] if len(pixels) == 3 else np.repeat(pixels[:1], 3, 0)
+    if len(pixels) != 3:
+        pixels = np.repeat(pixels[:1], 3, 0)
+    elif bgr:
+        pixels = pixels[::-1]
     return pixels.transpose(1, 2, 0).astype(np.uint8)

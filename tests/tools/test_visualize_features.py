@@ -15,6 +15,7 @@ from kd_plugins.visualize import load_algorithm, meetings_on, prepare_image
 from tools import visualize_features
 
 CONFIG = Path(__file__).parents[2] / 'configs/quickstart/fitnets_resnet50_resnet18_digits.py'
+RED = (0, 0, 255)  # OpenCV's order
 OPTIONS = ['model.teacher_ckpt=None']
 
 
@@ -29,6 +30,7 @@ def trained(tmp_path_factory):
     torch.save({'state_dict': algorithm.state_dict(), 'meta': {}}, folder / 'epoch_1.pth')
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     assert cv2.imwrite(str(folder / 'seven.png'), pixels)
+    assert cv2.imwrite(str(folder / 'red.png'), np.full((40, 40, 3), RED, np.uint8))
     return folder
 
 
@@ -40,17 +42,27 @@ def run(trained, out, *more, images=('seven.png',), checkpoint='epoch_1.pth'):
 
 
 @pytest.mark.slow
-def test_a_grid_for_an_image(trained, tmp_path, capsys):
-    assert run(trained, tmp_path / 'out') == 0
-    assert str(tmp_path / 'out' / 'seven.png') in capsys.readouterr().out
-    assert cv2.imread(str(tmp_path / 'out' / 'seven.png')).std() > 5
+def test_a_grid_for_each_image(trained, tmp_path, capsys):
+    images = ('seven.png', 'red.png')
+    assert run(trained, tmp_path / 'out', images=images) == 0
+
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == [str(tmp_path / 'out' / name) for name in images]
+    grids = [cv2.imread(str(tmp_path / 'out' / name)) for name in images]
+    assert grids[0].shape == grids[1].shape
+    shown = [(grid == RED).all(-1) for grid in grids]
+    # three losses, each with the image at the left, heat maps over it in the other columns
+    first = slice(0, grids[0].shape[1] // 4)
+    assert shown[1][:, first].mean() > 0.4
+    assert shown[1].sum() == shown[1][:, first].sum()
+    assert shown[0].sum() == 0
 
 
 def test_what_is_drawn_is_what_the_losses_get(trained):
     config = load_config(CONFIG, {'model.teacher_ckpt': None})
     algorithm = load_algorithm(config, trained / 'epoch_1.pth')
     image = prepare_image(config, trained / 'seven.png')
-    meetings, unseen, size = meetings_on(algorithm, image.batch)
+    meetings, unseen, size = meetings_on(algorithm, image)
     assert not unseen
     assert [meeting.name for meeting in meetings] == list(algorithm.distiller.distill_losses)
     data = algorithm.data_preprocessor(image.batch, False)
@@ -79,6 +91,33 @@ def test_bad_input_is_one_message(trained, tmp_path, capsys, change, message):
     assert message in printed
     assert 'Traceback' not in printed
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_that_cannot_be_made(trained, tmp_path, capsys, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(Path, 'mkdir', refuse)
+    assert run(trained, tmp_path / 'out') == 2
+    assert f'{tmp_path / "out"} ([Errno 13] Permission denied' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['seven.png', 'no/out', 300 * 'x'])
+def test_a_folder_that_cannot_be(trained, tmp_path, capsys, name):
+    (tmp_path / 'seven.png').touch()
+    assert run(trained, tmp_path / name) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith('error: -o\n')
+    assert f'got:      {tmp_path / name}' in printed
+
+
+@pytest.mark.slow
+def test_a_picture_that_cannot_be_written(trained, tmp_path, capsys):
+    (tmp_path / 'seven.png').mkdir()
+    assert run(trained, tmp_path) == 2
+    printed = capsys.readouterr().err
+    assert 'error: -o\n' in printed
+    assert 'Is a directory' in printed
 
 
 def test_a_model_alone_is_refused(trained, tmp_path, capsys):

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from kd_plugins.visualize import Meeting, Prepared, draw_grid
 from kd_plugins.visualize.grid import as_map, difference_of
@@ -44,17 +45,70 @@ def test_the_teacher_is_brought_to_the_students_size():
     assert difference_of(torch.ones(3, 4, 6), torch.ones(3, 2, 3)).max() == 0
 
 
-def test_a_row_for_each_loss(tmp_path):
-    image = Prepared('cat', np.full((20, 30, 3), 128, np.uint8), None)
-    meetings = [
-        Meeting('loss_map', torch.rand(4, 5, 8), torch.rand(6, 5, 8)),
-        Meeting('loss_logits', torch.rand(10), torch.rand(10)),
-        Meeting('loss_other', torch.rand(10), torch.rand(12)),
-    ]
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that were saved."""
+    saved, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, 'savefig', lambda figure, *args, **kwargs: saved.append(figure) or save(figure, *args))
+    return saved
+
+
+def image_of(height, width):
+    return Prepared('cat', np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8), None)
+
+
+def test_a_column_for_each_side(tmp_path, figures):
+    image = image_of(20, 30)
+    student, teacher = torch.rand(4, 5, 8), 10 + torch.rand(4, 5, 8)
+    draw_grid(image, [Meeting('loss_map', student, teacher)], (24, 32), tmp_path / 'cat.png')
+
+    (figure,) = figures
+    pictures, maps = {}, {}
+    # those of the colour bars have no such picture
+    for axes in figure.axes[:4]:
+        name = axes.get_title().splitlines()[0]
+        pictures[name], *maps[name] = axes.get_images()
+    assert list(maps) == ['image', 'student', 'teacher', 'difference']
+    assert maps.pop('image') == []
+    assert figure.axes[0].get_ylabel() == 'loss_map'
+    for picture in pictures.values():
+        np.testing.assert_array_equal(picture.get_array(), image.pixels)
+    expected = dict(
+        student=student.abs().mean(0), teacher=teacher.abs().mean(0), difference=(student - teacher).abs().mean(0)
+    )
+    for name, (heat,) in maps.items():
+        np.testing.assert_allclose(heat.get_array(), expected[name], rtol=1e-6)
+        assert heat.get_clim() == pytest.approx((0, float(expected[name].max())))
+        # a map covers the padded batch, of which the image is the upper left
+        assert tuple(heat.get_extent()) == (0, 32, 24, 0)
+        assert tuple(pictures[name].get_extent()) == (0, 30, 20, 0)
+        assert (heat.axes.get_xlim(), heat.axes.get_ylim()) == ((0, 30), (20, 0))
+    shapes = [axes.get_title().splitlines()[1:] for axes in figure.axes[:4]]
+    assert shapes == [[], ['4 x 5 x 8'], ['4 x 5 x 8'], ['5 x 8']]
+
+
+@pytest.mark.parametrize('classes', [10, 12])
+def test_vectors_are_bars(tmp_path, figures, classes):
+    student, teacher = torch.rand(10), torch.rand(classes)
+    draw_grid(image_of(20, 30), [Meeting('loss_logits', student, teacher)], (20, 30), tmp_path / 'cat.png')
+
+    _, *columns = figures[0].axes
+    drawn = [[bar.get_height() for bar in axes.patches] for axes in columns]
+    # vectors of different lengths have no difference
+    difference = student - teacher if classes == 10 else torch.zeros(0)
+    for heights, vector in zip(drawn, (student, teacher, difference), strict=True):
+        assert heights == pytest.approx(vector.tolist())
+    assert [axes.axison for axes in columns] == [True, True, classes == 10]
+
+
+def test_a_row_for_each_loss(tmp_path, figures):
+    image = image_of(20, 30)
+    names = ['loss_map', 'loss_logits', 'loss_other']
+    records = [(torch.rand(4, 5, 8), torch.rand(6, 5, 8)), *[(torch.rand(10), torch.rand(12))] * 2]
+    meetings = [Meeting(name, *pair) for name, pair in zip(names, records, strict=True)]
     heights = []
     for count in (1, 3):
         draw_grid(image, meetings[:count], (20, 32), tmp_path / f'{count}.png')
-        picture = cv2.imread(str(tmp_path / f'{count}.png'))
-        assert picture.std() > 5
-        heights.append(picture.shape[0])
+        heights.append(cv2.imread(str(tmp_path / f'{count}.png')).shape[0])
+        assert [axes.get_ylabel() for axes in figures[-1].axes[: 4 * count : 4]] == names[:count]
     assert heights[1] > 2 * heights[0]
