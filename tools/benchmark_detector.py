@@ -6,6 +6,7 @@ import torch
 
 from kd_plugins.benchmark.detector import detector_arms
 from kd_plugins.benchmark.rounds import measure_rounds, ratios_of, spread_of
+from kd_plugins.benchmark.setting import Setting
 from kd_plugins.engine.allocator import keep_freed_memory
 from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.report.machine import describe_machine, installed_versions
@@ -24,13 +25,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--cfg-options', nargs='+', action=KeyValueAction, metavar='KEY=VALUE')
     arguments = parser.parse_args(argv)
 
+    setting = Setting(batch=arguments.batch, size=arguments.size, rounds=arguments.rounds)
     keep_freed_memory()
-    arms = detector_arms(arguments.config, arguments.size, arguments.batch, arguments.cfg_options)
+    arms = detector_arms(arguments.config, setting, arguments.cfg_options)
     first = {arm.name: float(arm.step()) for arm in arms}
     rounds = measure_rounds(
         {arm.name: arm.step for arm in arms},
-        arguments.rounds,
-        on_round=lambda number: print(f'round {number + 1} of {arguments.rounds}', file=sys.stderr),
+        setting.rounds,
+        on_round=lambda number: print(f'round {number + 1} of {setting.rounds}', file=sys.stderr),
     )
     print('| step | median, ms | over plain | quartiles | first loss |\n| --- | ---: | ---: | ---: | ---: |')
     for arm in arms:
