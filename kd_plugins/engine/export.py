@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import numpy as np
 import safetensors.torch
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import DefaultScope
+from mmengine.registry import DATASETS, METRICS, TRANSFORMS, DefaultScope
 
 from kd_plugins.arguments import require_writable
-from kd_plugins.build import FALLBACK_SCOPE, build_model, resolve_model_config
+from kd_plugins.build import FALLBACK_SCOPE, build_model, is_registered, resolve_model_config
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
 from kd_plugins.engine.export_onnx import images_of, save_onnx
 from kd_plugins.errors import Fault, UserError
@@ -95,7 +95,8 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
 
     meta = content.get('meta')
     dataset_meta = _plain(meta.get('dataset_meta')) if isinstance(meta, Mapping) else None
-    modules = {type(module).__module__ for module in student.modules()}
+    testing = _testing(config, scope, dataset_meta)
+    modules = {type(module).__module__ for module in student.modules()} | set(_modules_of(testing, scope))
     if _is_ours(model_config):
         modules.add(SCOPE)
     exported: dict[str, Any] = dict(default_scope=scope)
@@ -103,7 +104,7 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
     if imports:
         exported['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
     exported['model'] = model_config
-    exported.update(_testing(config, scope, dataset_meta))
+    exported.update(testing)
     student.eval()
     if _suffix_of(out) == PACKED_SUFFIX:
         # imports mmpretrain, which the model has done by now
@@ -185,18 +186,35 @@ def _drop_pretrained(node: Any) -> None:
         initialisation = node.get('init_cfg')
         if isinstance(initialisation, dict) and initialisation.get('type') == 'Pretrained':
             del node['init_cfg']
-        if isinstance(node.get('pretrained'), str):
-            node['pretrained'] = None
+        if node.get('pretrained'):
+            node['pretrained'] = False if node['pretrained'] is True else None
     children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     for child in children:
         _drop_pretrained(child)
 
 
 def _imports_of(config: Config, modules: set[str]) -> list[str]:
-    """The ``custom_imports`` that the student's own classes come from, and this package where it is one of them."""
+    """The ``custom_imports`` that the classes of modules come from, and this package where it is one of them."""
     imports = (config.get('custom_imports') or {}).get('imports', [])
     names = dict.fromkeys([*([imports] if isinstance(imports, str) else imports), SCOPE])
     return [name for name in names if any(f'{module}.'.startswith(f'{name}.') for module in modules)]
+
+
+def _modules_of(testing: Mapping[str, Any], scope: str) -> Iterator[str]:
+    """Where the classes of data sets, transforms and metrics are defined."""
+    for root, key in ((DATASETS, 'test_dataloader'), (TRANSFORMS, 'test_dataloader'), (METRICS, 'test_evaluator')):
+        with root.switch_scope_and_registry(scope) as registry:
+            for name in _types_in(testing.get(key)):
+                if is_registered(registry, name):
+                    yield registry.get(name).__module__
+
+
+def _types_in(node: Any) -> Iterator[str]:
+    if isinstance(node, dict) and isinstance(node.get('type'), str):
+        yield node['type']
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
+    for child in children:
+        yield from _types_in(child)
 
 
 def _testing(config: Config, scope: str, dataset_meta: Any) -> dict[str, Any]:

@@ -21,7 +21,9 @@ OPSET = 17
 
 
 def images_of(config: Any, model: nn.Module) -> Tensor:
-    """Two images as the model of a config gets them, (2, C, H, W): made-up ones, or the first of the training data.
+    """Two images as the model of a config gets them, (2, C, H, W), made-up ones or the first of its data.
+
+    Their size is that of the test data, or of the validation data, where such have one.
 
     Args:
         config: The whole config, with ``default_scope``.
@@ -31,13 +33,13 @@ def images_of(config: Any, model: nn.Module) -> Tensor:
         UserError: There are none.
     """
     with DefaultScope.overwrite_default_scope(config.default_scope):
-        batch = probe_batch(config)
-    images = None if batch is None else model.data_preprocessor(batch, False)['inputs']  # type: ignore[operator]
-    if not isinstance(images, Tensor) or images.dim() != 4:
-        raise UserError(
-            Fault('train_dataloader', 'images, whose size the file needs', 'none', 'put the data where the config says')
-        )
-    return images
+        for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+            batch = probe_batch(config, loader)
+            images = None if batch is None else model.data_preprocessor(batch, False)['inputs']  # type: ignore[operator]
+            if isinstance(images, Tensor) and images.dim() == 4:
+                return images
+    expected, advice = 'images, whose size the file needs', 'put the data where the config says'
+    raise UserError(Fault('test_dataloader', expected, 'none', advice))
 
 
 def save_onnx(model: nn.Module, images: Tensor, path: Path) -> None:

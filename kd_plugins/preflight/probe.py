@@ -32,20 +32,21 @@ class Batch:
     made_up: bool
 
 
-def probe_batches(config: Any) -> Iterator[Batch]:
-    """Batches of two samples as the training pipeline of a config gives them, the cheaper one first.
+def probe_batches(config: Any, loader: str = 'train_dataloader') -> Iterator[Batch]:
+    """Batches of two samples as a pipeline of a config gives them, the cheaper one first.
 
     First made-up colour images, where the pipeline gives all images one size; no data is looked at for them. Then the
     first two samples of the data set, which may lie anywhere or nowhere yet.
 
     Args:
         config: The whole config; transforms and data set are built in the current default scope.
+        loader: Key of the data loader.
 
     Yields:
         At most two batches, none where there are no samples to be had.
     """
-    loader = config.get('train_dataloader') or {}
-    dataset, collate = loader.get('dataset'), loader.get('collate_fn')
+    parts = config.get(loader) or {}
+    dataset, collate = parts.get('dataset'), parts.get('collate_fn')
     pipeline = pipeline_of(dataset)
     made_up = _attempt(lambda: list(_made_up(pipeline)) if pipeline is not None else [])
     if len({str(_shape_of_inputs(sample)) for sample in made_up}) == 1:
@@ -57,9 +58,9 @@ def probe_batches(config: Any) -> Iterator[Batch]:
         yield Batch(data, made_up=False)
 
 
-def probe_batch(config: Any) -> Any:
+def probe_batch(config: Any, loader: str = 'train_dataloader') -> Any:
     """The data of the first batch of :func:`probe_batches`; None where there is none."""
-    return next((batch.data for batch in probe_batches(config)), None)
+    return next((batch.data for batch in probe_batches(config, loader)), None)
 
 
 def why_no_samples(config: Any) -> str:

@@ -1,5 +1,6 @@
 """An exported student is a plain model of its own library, with the weights that were trained."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -235,13 +236,36 @@ def test_imports_of_the_student_stay_and_others_go(toy, tmp_path):
     assert Config.fromfile(exported.config).custom_imports.imports == ['toy']
 
 
-def test_origin_of_the_first_weights_is_forgotten(toy, tmp_path):
+def test_imports_of_the_test_data_stay(toy, tmp_path, monkeypatch):
+    (tmp_path / 'own_metrics.py').write_text(
+        'from mmengine.registry import METRICS\nfrom mmpretrain.evaluation import Accuracy\n'
+        '@METRICS.register_module(force=True)\nclass OwnAccuracy(Accuracy):\n    pass\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module('own_metrics')
     config, checkpoint, _ = toy
-    config.model.architecture.init_cfg = dict(type='Pretrained', checkpoint='https://nowhere.example/weights.pth')
+    config.custom_imports = dict(imports=['toy', 'own_metrics'])
+    config.test_dataloader = dict(
+        batch_size=1, dataset=dict(type='CustomDataset', data_root='data', pipeline=[dict(type='PackInputs')])
+    )
+    config.test_evaluator = [dict(type='OwnAccuracy')]
+
+    exported = export_student(config, checkpoint, tmp_path / 'student.pth')
+
+    assert Config.fromfile(exported.config).custom_imports.imports == ['toy', 'own_metrics']
+
+
+@pytest.mark.parametrize('key', ['init_cfg', 'pretrained'])
+def test_origin_of_the_first_weights_is_forgotten(toy, tmp_path, key):
+    config, checkpoint, _ = toy
+    origin = dict(type='Pretrained', checkpoint='https://nowhere.example/weights.pth')
+    config.model.architecture.init_cfg = origin if key == 'init_cfg' else dict(type='Own', pretrained=True)
 
     export_student(config, checkpoint, tmp_path / 'student.pth')
 
-    assert 'nowhere' not in (tmp_path / 'student.py').read_text()
+    text = (tmp_path / 'student.py').read_text()
+    assert 'nowhere' not in text
+    assert 'pretrained=True' not in text
 
 
 def test_earlier_export_is_replaced(toy, tmp_path):

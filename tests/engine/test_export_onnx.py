@@ -127,7 +127,18 @@ def test_layers_that_onnx_does_not_know_are_named(tmp_path):
         save_onnx(model, IMAGES, tmp_path / 'student.onnx')
 
 
+def test_the_size_is_that_of_the_test_data():
+    def loader(size):
+        pipeline = [dict(type='Resize', scale=(size, size)), dict(type='PackInputs')]
+        return dict(dataset=dict(type='CustomDataset', pipeline=pipeline))
+
+    config = dict(default_scope='mmpretrain', train_dataloader=loader(8), test_dataloader=loader(16))
+    assert images_of(Config(config), build(FLOAT)).shape == (2, 3, 16, 16)
+    config['test_dataloader'] = None
+    assert images_of(Config(config), build(FLOAT)).shape == (2, 3, 8, 8)
+
+
 def test_without_images_their_size_is_not_known():
     config = Config(dict(default_scope='mmpretrain', train_dataloader=None))
-    with pytest.raises(UserError, match='train_dataloader: expected images, whose size the file needs, got none'):
+    with pytest.raises(UserError, match='test_dataloader: expected images, whose size the file needs, got none'):
         images_of(config, build(FLOAT))
