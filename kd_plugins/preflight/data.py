@@ -46,10 +46,10 @@ def data_faults(config: Any, loaders: tuple[str, ...] = LOADERS) -> list[Fault]:
     scope = config.get('default_scope') or FALLBACK_SCOPE
     lacking: dict[_Lack, list[str]] = {}
     for loader in loaders:
-        for where, dataset in _datasets(config.get(loader), loader):
+        for where, dataset, inner in _datasets(config.get(loader), loader, scope):
             if dataset.get('download') is not True:
                 key = 'data_root' if dataset.get('data_root') else 'data_prefix'
-                for lack in _lacks(dataset, _class_of(dataset, scope)):
+                for lack in _lacks(dataset, _class_of(dataset, inner)):
                     lacking.setdefault(lack, []).append(f'{where}.{key}')
     return [
         Fault(
@@ -71,21 +71,23 @@ def forbid_downloads(config: Any) -> None:
     """
     scope = config.get('default_scope') or FALLBACK_SCOPE
     for loader in LOADERS:
-        for _, dataset in _datasets(config.get(loader), loader):
-            kind = _class_of(dataset, scope)
+        for _, dataset, inner in _datasets(config.get(loader), loader, scope):
+            kind = _class_of(dataset, inner)
             if kind is not None and 'download' in (parameter.name for parameter in parameters_of(kind)[0]):
                 dataset.setdefault('download', False)
 
 
-def _datasets(node: Any, where: str) -> list[tuple[str, dict[str, Any]]]:
-    """Every data set below a data loader, wrappers opened, with its key path."""
+def _datasets(node: Any, where: str, scope: str) -> list[tuple[str, dict[str, Any], str]]:
+    """Every data set below a data loader, wrappers opened, with its key path and its scope."""
     if not isinstance(node, dict):
         return []
-    found = [(where, node)] if 'data_root' in node or 'data_prefix' in node else []
+    scope = node.get('_scope_', scope)
+    found = [(where, node, scope)] if 'data_root' in node or 'data_prefix' in node else []
     for key in ('dataset', 'datasets'):
         inner = node.get(key)
         for index, child in enumerate(inner if isinstance(inner, (list, tuple)) else [inner]):
-            found += _datasets(child, f'{where}.{key}' + (f'.{index}' if isinstance(inner, (list, tuple)) else ''))
+            place = f'{where}.{key}' + (f'.{index}' if isinstance(inner, (list, tuple)) else '')
+            found += _datasets(child, place, scope)
     return found
 
 
@@ -99,7 +101,10 @@ def _class_of(dataset: dict[str, Any], scope: str) -> Any:
 
 
 def _lacks(dataset: dict[str, Any], kind: Any) -> Iterator[_Lack]:
-    known = {base.__name__ for base in getattr(kind, '__mro__', ())} & SOURCES.keys()
+    # a class of the user's own may have the name alone
+    known = {
+        base.__name__ for base in getattr(kind, '__mro__', ()) if base.__module__.startswith('mmpretrain.')
+    } & SOURCES.keys()
     folders = _folders(dataset)
     if hasattr(kind, 'file_of'):
         yield from _lacks_of_svhn(dataset, kind)

@@ -9,7 +9,7 @@ from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
 from kd_plugins.build import is_registered, registered_names
-from kd_plugins.errors import Fault, closest
+from kd_plugins.errors import Fault, closest, join_path
 
 # which registry the parts of a config come from; [] goes into a list, * into the values of a dict
 PLACES: dict[str, Registry] = {
@@ -54,28 +54,29 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
                 where = 'optim_wrapper.constructor'
                 faults.append(Fault(where, f'a registered {root.name}', repr(constructor), advice))
     for place, of_place in PLACES.items():
-        for where, part in _parts(config, place.replace('[]', '.[]').split('.'), ''):
+        for where, part, inner in _parts(config, place.replace('[]', '.[]').split('.'), '', scope):
+            has_metrics = of_place is mmengine_registry.METRICS and 'metrics' in part
+            root = mmengine_registry.EVALUATOR if has_metrics else of_place
             name = part.get('type')
-            root = (
-                mmengine_registry.EVALUATOR if of_place is mmengine_registry.METRICS and 'metrics' in part else of_place
-            )
-            with root.switch_scope_and_registry(scope) as registry:
+            with root.switch_scope_and_registry(inner) as registry:
                 if isinstance(name, str) and not is_registered(registry, name):
-                    names = registered_names(root.name, scope)
+                    names = registered_names(root.name, inner)
                     faults.append(Fault(f'{where}.type', f'a registered {root.name}', repr(name), closest(name, names)))
     return faults
 
 
-def _parts(node: Any, keys: list[str], where: str) -> Iterator[tuple[str, Any]]:
-    """The dicts that a place leads to, each with its key path."""
+def _parts(node: Any, keys: list[str], where: str, scope: str) -> Iterator[tuple[str, Any, str]]:
+    """The dicts that a place leads to, each with its key path and its scope, which a dict may set for what is in it."""
+    if isinstance(node, dict):
+        scope = node.get('_scope_', scope)
     if not keys:
         if isinstance(node, dict):
-            yield where, node
+            yield where, node, scope
         return
     key, *rest = keys
     if key == '[]':
         for index, child in enumerate(node if isinstance(node, (list, tuple)) else ()):
-            yield from _parts(child, rest, f'{where}.{index}')
+            yield from _parts(child, rest, f'{where}.{index}', scope)
     elif hasattr(node, 'get'):
         for name in node if key == '*' else [key]:
-            yield from _parts(node.get(name), rest, f'{where}.{name}' if where else name)
+            yield from _parts(node.get(name), rest, join_path(where, name), scope)

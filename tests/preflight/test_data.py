@@ -42,6 +42,21 @@ def test_wrapped_data_sets(tmp_path):
     assert fault.where == 'train_dataloader.dataset.dataset.datasets.0.data_root'
 
 
+def test_a_scope_is_that_of_what_is_in_it(tmp_path):
+    inner = dict(type='CIFAR10', data_root=str(tmp_path))
+    config = dict(default_scope='mmengine', train_dataloader=dict(dataset=dict(_scope_='mmpretrain', dataset=inner)))
+    forbid_downloads(config)
+    assert inner['download'] is False
+    (fault,) = data_faults(config)
+    assert fault.expected.startswith('the files of CIFAR10, ')
+
+
+def test_a_class_that_has_the_name_alone(tmp_path):
+    kind = type('CIFAR10', (), {})
+    (fault,) = data_faults(dict(train_dataloader=dict(dataset=dict(type=kind, data_root=str(tmp_path / 'none')))))
+    assert fault.got.endswith('none, which does not exist')
+
+
 def test_what_is_downloaded_or_remote_is_left_alone(tmp_path):
     config = dict(
         train_dataloader=loader(data_root=str(tmp_path / 'none'), download=True),

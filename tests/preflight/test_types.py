@@ -37,6 +37,18 @@ def test_all_places_at_once():
         assert f"'{name}'" in faults[where]
 
 
+def test_a_scope_is_that_of_what_is_in_it():
+    config = dict(
+        train_dataloader=dict(
+            _scope_='mmpretrain', dataset=dict(type='ImageNet', pipeline=[dict(type='PackInputs'), dict(type='Packs')])
+        ),
+        val_evaluator=dict(type='Accuracy', _scope_='mmpretrain'),
+        test_evaluator=dict(type='Accuracy'),
+    )
+    places = [fault.where for fault in type_faults(config, 'mmengine')]
+    assert places == ['test_evaluator.type', 'train_dataloader.dataset.pipeline.1.type']
+
+
 def test_types_of_ours_and_classes_are_known():
     config = dict(
         custom_hooks=[dict(type='kd_plugins.StopDistillHook', stop_epoch=1), dict(type=dict)],
