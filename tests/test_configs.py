@@ -1,6 +1,7 @@
 """Every shipped config builds and trains a step, and says at its top what it is for."""
 
 import inspect
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mmengine.utils import get_installed_path
 from shipped import CLASSIFIERS, CONFIGS, DENSE
 
 from kd_plugins.build import find_component
+from kd_plugins.distiller import DISTILLERS
 from kd_plugins.distiller.reading import read_config
 from kd_plugins.engine.config import load_config
 from kd_plugins.preflight import build_from_config
@@ -66,7 +68,12 @@ def test_builds_and_trains_a_step(path):
     optimiser = torch.optim.SGD(trained, lr=0.01)
     before = [parameter.detach().clone() for parameter in trained]
 
-    loss, log = model.parse_losses(model(**model.data_preprocessor(batches[-1], True), mode='loss'))
+    with ExitStack() as guards:
+        recorders = [getattr(model, name) for name in DISTILLERS if hasattr(model, name)]
+        recorders = [part for it in recorders for part in (it.student_recorders, it.teacher_recorders)]
+        overwritten = [guards.enter_context(part.guarding()) for part in recorders]
+        loss, log = model.parse_losses(model(**model.data_preprocessor(batches[-1], True), mode='loss'))
+    assert not any(is_overwritten() for is_overwritten in overwritten)
     loss.backward()
     optimiser.step()
 

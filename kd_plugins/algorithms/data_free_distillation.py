@@ -16,7 +16,9 @@ from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix
 from kd_plugins.algorithms.inplace import forbid_inplace
 from kd_plugins.arguments import require_positive
 from kd_plugins.build import build_component
-from kd_plugins.errors import Fault, Faults, UserError
+from kd_plugins.distiller import DISTILLERS, ConfigurableDistiller
+from kd_plugins.errors import Fault, Faults, UserError, join_path
+from kd_plugins.recorders import AveragedLogits
 from kd_plugins.registry import MODELS
 from kd_plugins.teacher import FrozenTeacher, Teachers, are_trained, build_teachers
 
@@ -39,7 +41,7 @@ class DataFreeDistillation(DistillAlgorithm):
         generator_distiller: Config of the distiller that trains the generator. Its gradient goes through teachers and
             student, which do not change by it.
         teachers: By name, ``dict(build_cfg=…, ckpt_path=None)``, as for ``MultiTeacherDistill``. A teacher's source
-            begins with its name.
+            begins with its name. A ``weight`` counts for ``AveragedLogits`` alone.
         generator: Config of the generator, which has ``latent_dim`` and turns noise (N, latent_dim) into images.
         student_iter: Steps of the student in each step.
         student_train_first: Train the student before the generator.
@@ -80,7 +82,8 @@ class DataFreeDistillation(DistillAlgorithm):
         if self.generator is not None and not isinstance(self.latent_dim, int):
             got = f'a {type(self.generator).__name__} without'
             faults.append(Fault('generator', 'a generator with latent_dim', got, 'DAFLGenerator has it'))
-        for name in ('distiller', 'generator_distiller'):
+        faults += self._without_effect()
+        for name in DISTILLERS:
             faults += self._attach(name)
         self.faults = faults.settle()
         self.register_state_dict_post_hook(_without_wrappers)
@@ -225,6 +228,25 @@ class DataFreeDistillation(DistillAlgorithm):
             return {}
 
         return forward
+
+    def _without_effect(self) -> Faults:
+        """Weights of teachers that no recorder takes as shares, and deliveries: these forwards make none."""
+        faults = Faults()
+        averaged = False
+        for where in DISTILLERS:
+            distiller = getattr(self, where)
+            if not isinstance(distiller, ConfigurableDistiller):
+                continue
+            averaged |= any(isinstance(part, AveragedLogits) for part in distiller.teacher_recorders.recorders.values())
+            for name, declared in distiller.spec.deliveries.items():
+                expected = 'no delivery, for data-free distillation makes none'
+                faults.append(Fault(join_path(where, declared.where), expected, repr(name), 'remove it'))
+        for name, weight in self.teacher.weights.items() if self.teacher is not None and not averaged else ():
+            if weight != 1:
+                advice = "give the losses a loss_weight, or compare with the teachers' AveragedLogits"
+                got = f'{weight:g}, which no loss would use'
+                faults.append(Fault(f'teachers.{name}.weight', 'the weight 1', got, advice))
+        return faults
 
     def _attach(self, where: str) -> Faults:
         faults = Faults()

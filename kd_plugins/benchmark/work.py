@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from kd_plugins.benchmark.setting import Setting
+from kd_plugins.preflight.flops import flop_counter
 
 # large enough to keep a GPU busy: 2 * 8192^3 is a TFLOP, and a GiB is far above its caches
 MATRIX = 8192
@@ -27,9 +27,9 @@ def flops_of_step(step: Callable[[], Any]) -> int:
     Args:
         step: Runs the step, not compiled.
     """
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         step()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from kd_plugins.registry import SCOPE
 FIRST = 'record_idx=0 written where none was, for MMRazor takes the first of several calls'
 UNMAPPED = 'left out, for loss_forward_mappings does not feed them'
 UNUSED = 'left out, for no loss uses them'
-SUMMED = "reduction='sum' written for DKDLoss, whose 'mean' is a sum in MMRazor"
+SUMMED = "reduction='sum' written for DKDLoss, whose 'mean' and 'none' are sums in MMRazor"
 UNWEIGHTED = 'loss_weight=1 written for CRDLoss, whose weight MMRazor ignores'
 FLATTENED = 'pooled (N, C, 1, 1) flattened to (N, C) before it meets (N, C); MMRazor would compare each image with all'
 FLATTEN = 'flatten'
@@ -51,7 +51,7 @@ def _keep_numbers(losses: Any, where: str, notes: Notes) -> None:
     for name, loss in losses.items() if isinstance(losses, Mapping) else ():
         if not isinstance(loss, dict):
             continue
-        if loss.get('type') == f'{SCOPE}.DKDLoss' and loss.get('reduction') == 'mean':
+        if loss.get('type') == f'{SCOPE}.DKDLoss' and loss.get('reduction') in ('mean', 'none'):
             loss['reduction'] = 'sum'
             notes.add(SUMMED, f'{where}.{name}')
         if loss.get('type') == f'{SCOPE}.CRDLoss' and loss.get('loss_weight', 1) != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ class ConvModuleConnector(BaseModule):
         norm_cfg: Norm layer, none by default.
         act_cfg: Activation layer, ReLU by default; None for none. It should let through what the teacher's feature
             map holds: no ReLU before a map with negative values.
-        inplace: Let the activation work in place.
+        inplace: Let the activation work in place, unless it comes first and would overwrite the record.
         with_spectral_norm: Normalise the convolution's weight spectrally.
         padding_mode: ``'zeros'``, ``'reflect'``, ``'replicate'`` or ``'circular'``.
         order: The order of ``'conv'``, ``'norm'`` and ``'act'``, each once.
@@ -79,6 +80,8 @@ class ConvModuleConnector(BaseModule):
             padding_mode,
             tuple(order),
         )
+        if self._begins_with_activation(order) and getattr(self.conv_module.activate, 'inplace', False):
+            self.conv_module.activate.inplace = False
         # mmcv would initialise over what init_cfg asked for
         self.conv_module.is_init = init_cfg is not None
 
@@ -92,3 +95,7 @@ class ConvModuleConnector(BaseModule):
             (N, out_channel, H', W'), where H' and W' follow from kernel, stride, padding and dilation.
         """
         return self.conv_module(feature)
+
+    def _begins_with_activation(self, order: Iterable[str]) -> bool:
+        there = {'conv': True, 'norm': self.conv_module.with_norm, 'act': self.conv_module.with_activation}
+        return next(name for name in order if there[name]) == 'act'

@@ -8,6 +8,7 @@ import torch
 
 from kd_plugins.distiller.configurable_distiller import ConfigurableDistiller
 from kd_plugins.distiller.spec import RecordSpec
+from kd_plugins.recorders import map_tensors
 from kd_plugins.registry import MODELS
 
 
@@ -25,10 +26,4 @@ class BYOTDistiller(ConfigurableDistiller):
     def connect(self, record: RecordSpec, data: Any) -> Any:
         """Send a record through its connector; what comes from the teacher's side is cut from the graph."""
         data = super().connect(record, data)
-        return data if record.from_student else _detach(data)
-
-
-def _detach(data: Any) -> Any:
-    if isinstance(data, torch.Tensor):
-        return data.detach()
-    return type(data)(map(_detach, data)) if isinstance(data, (tuple, list)) else data
+        return data if record.from_student else map_tensors(data, torch.Tensor.detach)

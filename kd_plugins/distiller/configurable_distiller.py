@@ -124,7 +124,7 @@ class ConfigurableDistiller(BaseModule):
         """Send a record through its connector, where it has one.
 
         Raises:
-            UserError: The connector cannot take it.
+            UserError: The connector cannot take it, or returns no element ``connector_idx``.
         """
         if record.connector is not None:
             try:
@@ -133,7 +133,10 @@ class ConfigurableDistiller(BaseModule):
                 raise error.within(self.spec.connectors[record.connector].where) from error
             except (RuntimeError, TypeError, ValueError) as error:
                 raise self._misfit(record, data, error) from error
-        return data if record.connector_idx is None else data[record.connector_idx]
+        try:
+            return record.pick_connected(data)
+        except UserError as error:
+            raise error.within(record.where) from error
 
     def _compare(
         self, spec: LossSpec, records: dict[bool, dict[str, list[Any]]], cached: Mapping[Any, torch.Tensor] | None

@@ -61,13 +61,23 @@ class LossArguments:
         ]
 
 
-def index_faults(record: Any, where: str) -> list[Fault]:
-    """Refuse a ``record_idx``, ``data_idx`` or ``connector_idx`` that is no whole number."""
-    return [
+def index_faults(record: Any, where: str, connector: Any = None) -> list[Fault]:
+    """Refuse an index that is no whole number, and a ``connector_idx`` where there is no connector.
+
+    Args:
+        record: The dict with ``record_idx``, ``data_idx``, ``connector`` and ``connector_idx``.
+        where: Its key path.
+        connector: What the record passes where it names none itself.
+    """
+    faults = [
         Fault(join_path(where, key), 'a whole number', repr(record[key]), 'correct it')
         for key in ('record_idx', 'data_idx', 'connector_idx')
         if record.get(key) is not None and (not isinstance(record[key], int) or isinstance(record[key], bool))
     ]
+    if record.get('connector_idx') is not None and record.get('connector') is None and connector is None:
+        got, advice = f'connector_idx={record["connector_idx"]!r}', 'an element of the record itself is data_idx'
+        faults.append(Fault(join_path(where, 'connector_idx'), 'a connector that returns several', got, advice))
+    return faults
 
 
 def _is_of(name: str, side: str) -> bool:

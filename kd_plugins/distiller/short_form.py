@@ -59,8 +59,11 @@ class ShortForm:
                 sources[argument] = side, source, place
         if len(self.faults) == before:
             self.faults += arguments.faults(sources, where, lambda missing: _how_to_feed(missing, compared))
+        of_loss = 'student', compared['student']
         records = {
-            argument: self._record(name, argument, side, source, place)
+            argument: self._record(
+                name, argument, side, source, place, config.get('connector') if (side, argument) == of_loss else None
+            )
             for argument, (side, source, place) in sources.items()
         }
         good = {argument: record for argument, record in records.items() if record is not None}
@@ -110,7 +113,9 @@ class ShortForm:
         self.faults.append(Fault(join_path(where, near[0]), 'the key source', repr(near[0]), "did you mean 'source'?"))
         return {'source' if key == near[0] else key: value for key, value in given.items()}
 
-    def _record(self, name: str, argument: str, side: str, source: Any, where: str) -> RecordSpec | None:
+    def _record(
+        self, name: str, argument: str, side: str, source: Any, where: str, connector: Any
+    ) -> RecordSpec | None:
         if isinstance(source, str):
             source, bare = dict(source=source), 'source'
         elif isinstance(source, Mapping) and 'source' in source:
@@ -119,7 +124,7 @@ class ShortForm:
             self.faults.append(Fault(where, SOURCE_FORM, repr(source), "write for instance 'backbone.layer4'"))
             return None
         source = meant(source, RECORD_KEYS, self._recorder_arguments(source), where, self.faults)
-        found = index_faults(source, where)
+        found = index_faults(source, where, connector)
         if found:
             self.faults += found
             return None

@@ -56,20 +56,15 @@ class RecordSpec:
         Raises:
             UserError: There were too few calls, several and none was chosen, or the record has no element ``data_idx``.
         """
-        record = records[self._call(len(records))]
-        if self.data_idx is None:
-            return record
-        if not isinstance(record, (tuple, list)) or not -len(record) <= self.data_idx < len(record):
-            size = f'with {len(record)} elements' if isinstance(record, (tuple, list)) else 'without elements to choose'
-            raise UserError(
-                Fault(
-                    'data_idx',
-                    f'an element of the record of {self._name!r}',
-                    f'data_idx={self.data_idx} of a {type(record).__name__} {size}',
-                    'correct data_idx, or leave it out for the whole record',
-                )
-            )
-        return record[self.data_idx]
+        return _element(records[self._call(len(records))], 'data_idx', self.data_idx, f'the record of {self._name!r}')
+
+    def pick_connected(self, connected: Any) -> Any:
+        """Choose among what the connector returned.
+
+        Raises:
+            UserError: It has no element ``connector_idx``.
+        """
+        return _element(connected, 'connector_idx', self.connector_idx, f'what the connector of {self._name!r} returns')
 
     @property
     def _name(self) -> str:
@@ -154,6 +149,17 @@ class DistillerSpec:
     connectors: Mapping[str, Declared]
     losses: Mapping[str, Declared]
     mappings: tuple[LossSpec, ...]
+
+
+def _element(whole: Any, key: str, index: int | None, name: str) -> Any:
+    if index is None:
+        return whole
+    if not isinstance(whole, (tuple, list)) or not -len(whole) <= index < len(whole):
+        size = f'with {len(whole)} elements' if isinstance(whole, (tuple, list)) else 'without elements to choose'
+        got = f'{key}={index} of a {type(whole).__name__} {size}'
+        advice = f'correct {key}, or leave it out for the whole record'
+        raise UserError(Fault(key, f'an element of {name}', got, advice))
+    return whole[index]
 
 
 def _times(count: int) -> str:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.arguments import require_positive, require_rank
+from kd_plugins.losses.divergence import divergence
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
@@ -68,5 +69,6 @@ class ChannelWiseDivergence(nn.Module):
 
         student = F.log_softmax(preds_S.flatten(2) / self.tau, dim=2)  # (N, C, H, W) -> (N, C, HW)
         teacher = F.log_softmax(preds_T.flatten(2) / self.tau, dim=2)
-        divergence = F.kl_div(student, teacher, reduction='sum', log_target=True)
-        return self.loss_weight * self.tau**2 * divergence / (preds_S.shape[0] * preds_S.shape[1])
+        return (
+            self.loss_weight * self.tau**2 * divergence(student, teacher).sum() / (preds_S.shape[0] * preds_S.shape[1])
+        )

@@ -37,9 +37,10 @@ class CRDLoss(nn.Module):
 
     The banks are buffers of 2 * sample_n * dim_out numbers: 51 MB in float32 by default, 1.3 GB for ImageNet, on the
     device and in every checkpoint. A step takes N * sample_n scores and a copy of the banks besides. In distributed
-    training each process has banks of its own, which see the images of that process only, and the checkpoint holds
-    those of the first: leave ``broadcast_buffers=False``, mmengine's default, as True would overwrite the others with
-    the first one's at each step.
+    training each process has banks of its own, which see the images of that process only. A checkpoint to resume from
+    holds those of every process, its ``state_dict`` and the best checkpoint those of the first. Leave
+    ``broadcast_buffers=False``, mmengine's default, as True would overwrite the others with the first one's at each
+    step.
 
     Paper: Contrastive Representation Distillation, https://arxiv.org/abs/1910.10699
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.arguments import require_choice, require_positive, require_rank
+from kd_plugins.losses.divergence import divergence
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_labels, check_same_shape
 from kd_plugins.registry import MODELS
@@ -35,7 +36,7 @@ class DKDLoss(nn.Module):
         alpha: Weight of TCKD, what is said of the true class.
         beta: Weight of NCKD, what is said of the others.
         reduction: ``'batchmean'`` or ``'mean'``: over the samples, as in the paper. ``'sum'``: what MMRazor computes
-            for ``'mean'`` too. ``'none'``: keep one value a sample.
+            for ``'mean'`` and ``'none'`` too. ``'none'``: keep one value a sample.
         loss_weight: Weight w of the loss.
 
     Raises:
@@ -92,13 +93,14 @@ class DKDLoss(nn.Module):
 
         s_target, s_others = _split(preds_S / self.tau, gt_labels)
         t_target, t_others = _split(preds_T / self.tau, gt_labels)
-        divergence = self.alpha * _divergence(s_target, t_target) + self.beta * _divergence(s_others, t_others)
-        return self.loss_weight * self.tau**2 * self._reduce(divergence)
+        # (N, 2) and (N, C) -> (N)
+        target, others = divergence(s_target, t_target).sum(dim=1), divergence(s_others, t_others).sum(dim=1)
+        return self.loss_weight * self.tau**2 * self._reduce(self.alpha * target + self.beta * others)
 
-    def _reduce(self, divergence: torch.Tensor) -> torch.Tensor:
+    def _reduce(self, samples: torch.Tensor) -> torch.Tensor:
         if self.reduction == 'none':
-            return divergence
-        return divergence.sum() if self.reduction == 'sum' else divergence.mean()
+            return samples
+        return samples.sum() if self.reduction == 'sum' else samples.mean()
 
 
 def _split(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,8 +111,3 @@ def _split(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, to
     others = logits.scatter(1, labels, torch.finfo(logits.dtype).min)
     binary = torch.cat([target, others.logsumexp(dim=1, keepdim=True)], dim=1)
     return F.log_softmax(binary, dim=1), F.log_softmax(others, dim=1)
-
-
-def _divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Log probabilities (N, C) -> divergence of each sample, (N)."""
-    return F.kl_div(student, teacher, reduction='none', log_target=True).sum(dim=1)

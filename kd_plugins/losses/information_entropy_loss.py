@@ -61,7 +61,9 @@ class InformationEntropyLoss(nn.Module):
             return preds_T.sum() * 0
 
         # logarithms all along: the entropy of a probability of 0 has no gradient
-        mean = _log_mean(F.log_softmax(preds_T, dim=1))
+        logarithms = F.log_softmax(preds_T, dim=1)
+        # 0 times -inf is NaN
+        mean = _log_mean(logarithms.clamp_min(torch.finfo(logarithms.dtype).min))
         if self.gather and get_world_size() > 1:
             # of each process C numbers instead of N * C
             mean = _log_mean(torch.stack(all_gather(mean)))

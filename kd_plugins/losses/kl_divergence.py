@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.arguments import require_choice, require_positive
+from kd_plugins.losses.divergence import divergence
 from kd_plugins.losses.float32 import in_float32
 from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
@@ -80,8 +81,7 @@ class KLDivergence(nn.Module):
 
         student = F.log_softmax(preds_S / self.tau, dim=1)
         teacher = F.log_softmax(preds_T / self.tau, dim=1)
-        divergence = F.kl_div(student, teacher, reduction='none', log_target=True)
-        return self.loss_weight * self.tau**2 * self._reduce(divergence)
+        return self.loss_weight * self.tau**2 * self._reduce(divergence(student, teacher))
 
     def effective_weight(self, preds_S: torch.Tensor) -> float:  # noqa: N803
         """What ``loss_weight`` amounts to beside ``reduction='batchmean'``.
@@ -93,10 +93,10 @@ class KLDivergence(nn.Module):
             return self.loss_weight
         return self.loss_weight * preds_S.shape[0] / preds_S.numel()
 
-    def _reduce(self, divergence: torch.Tensor) -> torch.Tensor:
+    def _reduce(self, elements: torch.Tensor) -> torch.Tensor:
         # not left to F.kl_div, whose 'mean' is announced to become 'batchmean'
         if self.reduction == 'batchmean':
-            return divergence.sum() / divergence.shape[0]
+            return elements.sum() / elements.shape[0]
         if self.reduction == 'mean':
-            return divergence.mean()
-        return divergence.sum() if self.reduction == 'sum' else divergence
+            return elements.mean()
+        return elements.sum() if self.reduction == 'sum' else elements

@@ -57,7 +57,9 @@ class Connection:
         if record.connector is None and _name_for(record) in self._explicit:
             record = replace(record, connector=_name_for(record))
         if record.connector is not None and record.connector not in self.distiller.connectors:
-            return data if record.connector in self._explicit else None
+            if record.connector not in self._explicit:
+                return None
+            record = replace(record, connector=None)  # it needs none
         try:
             return self.distiller.connect(record, data)
         except UserError as error:

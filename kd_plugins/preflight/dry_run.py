@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,12 @@ import torch
 from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils.flop_counter import FlopCounterMode
 
-from kd_plugins.algorithms import Comparison, DistillAlgorithm
+from kd_plugins.algorithms import Comparison, DistillAlgorithm, Forward
 from kd_plugins.distiller import ConfigurableDistiller
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.findings import Findings, StepCost
+from kd_plugins.preflight.flops import flop_counter
 from kd_plugins.preflight.shapes import shape_of
 from kd_plugins.preflight.trace import Tracer
 
@@ -64,7 +64,7 @@ def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str
         ran: set[str] = set()
         for forward in comparison.forwards:
             with _counted(counts, 'student' if 'student' in forward.sides else 'teacher'):
-                run = partial(forward.run, inputs, samples)
+                run = partial(_run, comparison, forward, inputs, samples, findings)
                 found = run_located(forward.model, f'model.{forward.where}', run, findings)
             if found is not None:
                 ran.update(forward.sides)
@@ -83,6 +83,30 @@ def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str
                 _backward(model, own, findings)
         findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1, model)
     return edits
+
+
+def _run(comparison: Comparison, forward: Forward, inputs: Any, samples: Any, findings: Findings) -> dict[str, Any]:
+    """Run a forward, and warn of records that the model overwrites afterwards."""
+    distiller = comparison.distiller
+    if not isinstance(distiller, ConfigurableDistiller):
+        return forward.run(inputs, samples)
+    both = {'student': distiller.student_recorders, 'teacher': distiller.teacher_recorders}
+    with ExitStack() as watches:
+        watched = {side: watches.enter_context(both[side].watching()) for side in forward.sides}
+        losses = forward.run(inputs, samples)
+    overwritten = {side: calls() for side, calls in watched.items()}
+    found = {
+        (record.side, record.recorder): None
+        for mapping in distiller.spec.mappings
+        for record in mapping.arguments.values()
+        if any(overwritten.get(record.side, {}).get(record.recorder, [])[record.record_idx or 0 :][:1])
+    }
+    for side, name in found:
+        got = f'{both[side].recorders[name].source!r}, which is overwritten later, as by an in-place addition'
+        advice = 'the record is what the model makes of it; choose another source if that is not meant'
+        fault = both[side].declared[name].blame(Fault('source', 'a source whose output stays', got, advice))
+        findings.warnings.append(fault.within(f'model.{comparison.where}'))
+    return losses
 
 
 def _inputs_and_samples(data: Any) -> tuple[Any, Any]:
@@ -113,8 +137,7 @@ def _has_own_step(model: DistillAlgorithm) -> bool:
 
 
 def _cost(counts: Counter[str], images: int, model: DistillAlgorithm) -> StepCost:
-    # not counted but known: the backward of a convolution or a product is two of its size, and torch's counter is wrong
-    # about the gradient of grouped convolutions
+    # not counted but known, for there is one backward for all: that of a convolution or a product is two of its size
     student = counts['student'] * (3 if getattr(model, 'student_trainable', True) else 1)
     teacher = counts['teacher'] * (1 if model.frozen_teacher is not None else 3)
     return StepCost(teacher / images, student / images, counts['losses'] * 3 / images)
@@ -129,7 +152,7 @@ def image_size(inputs: Any) -> tuple[int, int] | None:
 
 @contextmanager
 def _counted(counts: Counter[str], name: str) -> Iterator[None]:
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         yield
     counts[name] += int(counter.get_total_flops())
 

@@ -96,13 +96,38 @@ class RecorderSet:
     @contextmanager
     def guarding(self) -> Iterator[Callable[[], bool]]:
         """Watch over the records that are made for a while; yields what says whether one was overwritten since."""
-        noted: list[tuple[torch.Tensor, int]] = []
+        with self.watching() as overwritten:
+            yield lambda: any(map(any, overwritten().values()))
+
+    @contextmanager
+    def watching(self) -> Iterator[Callable[[], dict[str, list[bool]]]]:
+        """Watch over the records that are made for a while; yields what says which were overwritten since.
+
+        It says so for each call of each recorder, by name. Where a model runs several times, the last run counts.
+        """
+        noted: dict[Recorder, list[list[tuple[torch.Tensor, int]]]] = {part: [] for part in self.parts()}
 
         def note(part: Recorder, record: Any) -> None:
-            noted.extend((tensor, tensor._version) for tensor in tensors_of(record))
+            if torch.compiler.is_compiling():
+                return
+            if part.calls == 1:
+                noted[part].clear()
+            # tensors of inference mode do not count what is done to them
+            noted[part].append(
+                [(tensor, tensor._version) for tensor in tensors_of(record) if not tensor.is_inference()]
+            )
+
+        def overwritten() -> dict[str, list[bool]]:
+            return {
+                name: [
+                    any(tensor._version != version for call in calls for tensor, version in call)
+                    for calls in zip(*(noted[part] for part in recorder.parts()), strict=False)
+                ]
+                for name, recorder in self.recorders.items()
+            }
 
         with self.telling(note):
-            yield lambda: any(tensor._version != version for tensor, version in noted)
+            yield overwritten
 
     @property
     def needs_loss(self) -> bool:

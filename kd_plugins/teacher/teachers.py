@@ -25,6 +25,9 @@ class Teachers(nn.Module):
         models: Teachers by name.
         weights: How much each of them counts, by name; 1 where none is given.
         preprocessing: What turns the student's preprocessed images into those of a teacher, by name.
+
+    Attributes:
+        faults: What is wrong with them, empty unless built inside :func:`kd_plugins.errors.drafting`.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Teachers(nn.Module):
         self.names = tuple(models)
         self.weights = {name: (weights or {}).get(name, 1.0) for name in models}
         self._preprocessing = nn.ModuleDict(preprocessing or {})
+        self.faults: tuple[Fault, ...] = ()
 
     def forward(self, inputs: torch.Tensor, data_samples: Any = None, mode: str = 'tensor') -> dict[str, Any]:
         """Run every teacher.
@@ -102,7 +106,7 @@ def build_teachers(config: Any, student_preprocessor: nn.Module | None, where: s
             if renormalize is not None:
                 preprocessing[name] = renormalize
     teachers = Teachers(models, weights, preprocessing)
-    teachers.faults = faults.settle()  # type: ignore[assignment]
+    teachers.faults = faults.settle()
     return teachers
 
 
@@ -112,7 +116,7 @@ def are_trained(config: Mapping[str, Any]) -> bool:
 
 
 def _check_entry(name: Any, entry: Any, where: str) -> bool:
-    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or hasattr(nn.Module, name):
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or hasattr(Teachers({}), name):
         advice = 'it is the first part of the paths of its modules: choose a plain word'
         raise UserError(Fault(where, 'a name for a teacher', repr(name), advice))
     if not isinstance(entry, Mapping) or 'build_cfg' not in entry:

@@ -183,6 +183,25 @@ def test_bad_input(changes, message):
         make(**changes)
 
 
+def test_a_weight_that_no_loss_uses_is_refused():
+    teachers = dict(t=dict(config()['teachers']['t'], weight=2), u=dict(build_cfg=dict(type='ToyClassifier')))
+    with pytest.raises(UserError) as caught:
+        make(teachers=teachers)
+    assert [fault.where for fault in caught.value.faults] == ['teachers.t.weight']
+    averaged = copy.deepcopy(LEARN)
+    averaged['teacher_recorders'] = dict(fc=dict(type='AveragedLogits', source='fc'))
+    assert make(teachers=teachers, distiller=averaged).teacher.weights == dict(t=2.0, u=1.0)
+    assert make(teachers=teachers, generator_distiller=dict(averaged)).teacher.weights == dict(t=2.0, u=1.0)
+
+
+@pytest.mark.parametrize('where', ['distiller', 'generator_distiller'])
+def test_deliveries_are_refused(where):
+    draw = dict(type='FunctionOutputs', func_path='toy.toy_batch', max_keep_data=1)
+    with pytest.raises(UserError) as caught:
+        make(**{where: dict(LEARN, distill_deliveries=dict(draw=draw))})
+    assert [fault.where for fault in caught.value.faults] == [f'{where}.distill_deliveries.draw']
+
+
 def test_a_draft_keeps_all_faults():
     with drafting():
         algorithm = DataFreeDistillation(**config(generator=dict(type='Nothing'), teachers={}))

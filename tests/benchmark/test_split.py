@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from kd_plugins.benchmark.setting import Setting
 from kd_plugins.benchmark.split import parts_of_step
@@ -45,6 +46,11 @@ def test_flops_by_hand(digits):
     teacher = parts_of_step(digits)['teacher']
     teacher()
     assert flops_of_step(teacher) == 4 * by_hand
+
+
+def test_flops_of_a_depthwise_convolution():
+    layer, images = torch.nn.Conv2d(64, 64, 3, groups=64), torch.zeros(1, 64, 10, 10, requires_grad=True)
+    assert flops_of_step(lambda: layer(images).sum().backward()) == 3 * 2 * 9 * 64 * 64
 
 
 @pytest.mark.parametrize(

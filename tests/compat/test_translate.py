@@ -204,6 +204,13 @@ def test_the_first_of_several_calls_is_taken():
     assert mapping.preds_T.record_idx == 2
 
 
+@pytest.mark.parametrize(('written', 'becomes'), [('mean', 'sum'), ('none', 'sum'), ('batchmean', 'batchmean')])
+def test_reductions_that_mmrazor_makes_a_sum(written, becomes):
+    config = model()
+    config['distiller']['distill_losses']['loss_kl'] = dict(type='DKDLoss', reduction=written)
+    assert translated(model=config)[0].model.distiller.distill_losses.loss_kl.reduction == becomes
+
+
 def test_unused_recorders_are_left_out_and_told():
     written = model()
     written['distiller']['teacher_recorders']['more'] = dict(type='ModuleOutputs', source='neck')

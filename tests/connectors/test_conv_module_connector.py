@@ -130,3 +130,17 @@ def test_autocast_and_half_features_meet():
     with torch.autocast('cpu', torch.bfloat16):
         for feature in (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3).bfloat16()):
             assert connector(feature).isfinite().all()
+
+
+@pytest.mark.parametrize('act_cfg', [dict(type='ReLU'), dict(type='ReLU', inplace=True), dict(type='Tanh')])
+@pytest.mark.parametrize('norm_cfg', [None, BN])
+@pytest.mark.parametrize('order', ORDERS)
+def test_the_record_stays_as_it_is(order, norm_cfg, act_cfg):
+    connector = ConvModuleConnector(4, 6, norm_cfg=norm_cfg, act_cfg=act_cfg, order=order)
+    record = torch.randn(2, 4, 5, 5)
+    before = record.clone()
+    connector(record)
+    assert torch.equal(record, before)
+    if act_cfg['type'] == 'ReLU':
+        first = order[1] if order[0] == 'norm' and norm_cfg is None else order[0]
+        assert connector.conv_module.activate.inplace == (first != 'act')

@@ -105,6 +105,17 @@ def test_connector_idx():
     assert torch.equal(distiller.compute_distill_losses()['loss_feature'], expected)
 
 
+def test_a_connector_that_returns_no_such_element():
+    relu = dict(type='TorchNNConnector', module_name='ReLU')
+    for connector, got in ((dict(type='TwoWays'), 'a tuple with 2 elements'), (relu, 'a Tensor without elements')):
+        config = distiller_config()
+        config['connectors'] = dict(widen=connector)
+        config['loss_forward_mappings']['loss_feature']['s_feature']['connector_idx'] = 5
+        with pytest.raises(UserError, match=f'connector_idx=5 of {got}') as caught:
+            make(config, student=ToyClassifier(6)).compute_distill_losses()
+        assert caught.value.faults[0].where == 'loss_forward_mappings.loss_feature.s_feature.connector_idx'
+
+
 def test_data_idx():
     config = distiller_config()
     for side in ('student_recorders', 'teacher_recorders'):

@@ -119,6 +119,11 @@ def test_an_argument_with_a_default_may_be_left_out():
             'loss_forward_mappings.loss_a.s_feature.connector_idx: expected a whole number, got 1.5; correct it',
         ),
         (
+            spoilt(connector=None),
+            'loss_forward_mappings.loss_a.s_feature.connector_idx: expected a connector that returns several, '
+            'got connector_idx=0; an element of the record itself is data_idx',
+        ),
+        (
             spoilt(from_student='yes'),
             "loss_forward_mappings.loss_a.s_feature.from_student: expected True or False, got 'yes'; correct it",
         ),

@@ -230,3 +230,21 @@ def test_a_source_that_is_not_in_the_model_is_named_where_it_was_written():
         with pytest.raises(UserError, match="did you mean 'relu'") as caught:
             prepare(ToyClassifier())
         assert caught.value.faults[0].where == where
+
+
+def test_connector_idx_needs_a_connector():
+    source = dict(source='a', connector_idx=0)
+    for side, loss in (
+        ('student', dict(student=source, teacher='b')),
+        ('teacher', dict(student='a', teacher=source)),
+        # the connector of a loss is for its student
+        ('teacher', dict(student='a', teacher=source, connector=WIDEN)),
+    ):
+        faults = faults_of(**loss)
+        assert list(faults) == [f'.{side}.connector_idx']
+        assert 'data_idx' in faults[f'.{side}.connector_idx'].advice
+
+
+def test_connector_idx_of_the_connector_of_a_loss():
+    spec = spec_of(student=dict(source='a', connector_idx=1), teacher='b', connector=WIDEN)
+    assert spec.mappings[0].arguments['s_feature'].connector_idx == 1

@@ -54,3 +54,14 @@ class TestPick:
     def test_a_wrong_data_idx_says_what_there_is(self, record, said):
         with pytest.raises(UserError, match=said):
             RecordSpec('layer4', True, 0, 2).pick([record])
+
+    @pytest.mark.parametrize(
+        ('connected', 'said'),
+        [
+            (torch.zeros(3), 'connector_idx=2 of a Tensor without elements to choose'),
+            ((1, 2), 'connector_idx=2 of a tuple with 2 elements'),
+        ],
+    )
+    def test_a_wrong_connector_idx_says_what_there_is(self, connected, said):
+        with pytest.raises(UserError, match=f"what the connector of 'layer4' returns, got {said}"):
+            RecordSpec('layer4', True, connector='a', connector_idx=2).pick_connected(connected)

@@ -58,3 +58,14 @@ def test_temperatures_are_finite(tau, scale):
 def test_a_bad_temperature_is_refused(tau):
     with pytest.raises(UserError, match=r'tau: expected a finite number above 0, got .*; usual values'):
         ChannelWiseDivergence(tau=tau)
+
+
+def test_a_position_that_the_teacher_rules_out_adds_nothing():
+    student = torch.zeros(1, 1, 1, 3, requires_grad=True)
+    teacher = torch.tensor([[[[0.0, 0.0, -math.inf]]]], requires_grad=True)
+    loss = ChannelWiseDivergence()(student, teacher)
+    loss.backward()
+    # (1/2, 1/2, 0) against (1/3, 1/3, 1/3)
+    assert loss.item() == pytest.approx(math.log(1.5), rel=1e-5)
+    assert student.grad.isfinite().all()
+    assert teacher.grad.isfinite().all()

@@ -96,3 +96,18 @@ def test_a_true_class_far_away_stays_finite():
     # the student gives it e^-20000 against the teacher's 1: its logarithm is the loss
     student, teacher = torch.tensor([[-1e4, 1e4]]), torch.tensor([[1e4, -1e4]])
     assert DKDLoss()(student, teacher, torch.tensor([0])).item() == pytest.approx(2e4)
+
+
+def test_a_class_that_the_teacher_rules_out_adds_nothing():
+    student = torch.zeros(1, 4, requires_grad=True)
+    teacher = torch.tensor([[0.0, 0.0, 0.0, -math.inf]], requires_grad=True)
+    # the others: (1/2, 1/2, 0) against (1/3, 1/3, 1/3)
+    loss = DKDLoss(alpha=0.0)(student, teacher, torch.tensor([0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(1.5), rel=1e-5)
+    # the true class: (0, 1) against (1/4, 3/4)
+    rest = DKDLoss(beta=0.0)(student, teacher, torch.tensor([3]))
+    rest.backward()
+    assert rest.item() == pytest.approx(math.log(4 / 3), rel=1e-5)
+    assert student.grad.isfinite().all()
+    assert teacher.grad.isfinite().all()

@@ -33,6 +33,14 @@ def test_numbers_worked_out_by_hand(logits, expected):
     )
 
 
+def test_a_class_that_is_ruled_out_adds_nothing():
+    logits = torch.tensor([[0.0, 0.0, -math.inf], [0.0, 1.0, -math.inf]], requires_grad=True)
+    loss = InformationEntropyLoss()(logits)
+    loss.backward()
+    assert loss.item() == pytest.approx(InformationEntropyLoss()(logits[:, :2]).item())
+    assert logits.grad.isfinite().all()
+
+
 def test_equals_a_slow_loop():
     logits = torch.randn(4, 5, dtype=torch.float64) * 3
     means = [sum(row[c] for row in logits.softmax(1).tolist()) / 4 for c in range(5)]

@@ -164,3 +164,15 @@ def test_what_is_no_tensor_is_refused():
 
 def test_is_registered():
     assert MODELS.build(dict(type='KLDivergence', tau=6)).tau == 6
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.float16])
+def test_a_class_that_the_teacher_rules_out_adds_nothing(dtype):
+    student = torch.zeros(2, 3, dtype=dtype, requires_grad=True)
+    teacher = torch.tensor([[0.0, 0.0, -math.inf]] * 2, dtype=dtype, requires_grad=True)
+    loss = KLDivergence(teacher_detach=False)(student, teacher)
+    loss.backward()
+    # (1/2, 1/2, 0) against (1/3, 1/3, 1/3)
+    assert loss.item() == pytest.approx(math.log(1.5), rel=1e-5)
+    assert student.grad[0].tolist() == pytest.approx([-1 / 12, -1 / 12, 1 / 6], rel=1e-3)
+    assert teacher.grad.isfinite().all()

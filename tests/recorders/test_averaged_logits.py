@@ -108,3 +108,15 @@ def test_bad_temperature(tau):
 
 def test_built_from_a_config():
     assert isinstance(TASK_UTILS.build(dict(type='AveragedLogits', source='0')), AveragedLogits)
+
+
+def test_a_class_that_one_or_all_rule_out():
+    model = nn.ModuleDict({name: nn.Sequential(nn.Identity()) for name in 'ab'})
+    model.weights = dict(a=1.0, b=1.0)
+    recorder = AveragedLogits('0')
+    recorder.attach(model)
+    with recorder:
+        model['a'](torch.tensor([[0.0, 0.0, -math.inf, -math.inf]]))
+        model['b'](torch.tensor([[0.0, -math.inf, 0.0, -math.inf]]))
+    (averaged,) = recorder.pop()
+    torch.testing.assert_close(averaged.softmax(1), torch.tensor([[0.5, 0.25, 0.25, 0.0]]))

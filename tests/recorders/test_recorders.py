@@ -284,6 +284,20 @@ class TestRecorderSet:
         assert recorders.pop() == {'feature': [], 'given': []}
         assert not any(recorder.recording for recorder in recorders.recorders.values())
 
+    def test_what_is_overwritten_is_told_by_call(self):
+        model = ToyClassifier()
+        model.relu.inplace = False
+        recorders = self.make(dict(self.CONFIG, again=dict(type='ModuleOutputs', source='relu')))
+        recorders.attach(model)
+        with torch.no_grad(), recorders.watching() as overwritten, recorders.guarding() as is_overwritten:
+            for _ in range(2):  # the last run counts
+                with recorders:
+                    model(torch.randn(2, 3, 8, 8))
+            assert not is_overwritten()
+            recorders.recorders['feature']._records[1].add_(1)
+            assert is_overwritten()
+        assert overwritten() == {'feature': [False, True], 'given': [False], 'again': [False, True]}
+
     def test_detach_leaves_no_hook(self):
         model = ToyClassifier()
         recorders = self.make(self.CONFIG)

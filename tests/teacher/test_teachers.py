@@ -50,6 +50,10 @@ def test_built_from_configs(tmp_path):
         (dict(a=TOY), r'teachers.a: expected a dict with build_cfg, the config of a teacher, got type'),
         ({'a.b': dict(build_cfg=TOY)}, r"teachers.a.b: expected a name for a teacher, got 'a.b'"),
         (dict(forward=dict(build_cfg=TOY)), r"teachers.forward: expected a name for a teacher, got 'forward'"),
+        *(
+            ({name: dict(build_cfg=TOY)}, rf"teachers.{name}: expected a name for a teacher, got '{name}'")
+            for name in ('weights', 'names', 'run', 'faults', 'training', '_preprocessing')
+        ),
         (dict(a=dict(build_cfg=TOY, wieght=2)), r"teachers.a.wieght: .*did you mean 'weight'"),
         (dict(a=dict(build_cfg=TOY, weight=0)), r'teachers.a.weight: expected a finite number above 0, got 0'),
         (dict(a=dict(build_cfg=dict(type='Toy'))), r'teachers.a.build_cfg.type'),
