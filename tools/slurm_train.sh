@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train under Slurm: bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [ARGS of tools/train.py]
 # GPUS (8 by default), GPUS_PER_NODE (8, or GPUS where that is less), CPUS_PER_TASK (5) and SRUN_ARGS come from the
-# environment: GPUS=16 takes two machines of 8, SRUN_ARGS='--time=1-0 --qos=low' is passed on.
+# environment: GPUS=16 takes two machines of 8, SRUN_ARGS='--time=1-0 --comment="two words"' is passed on.
 #
 # A job that Slurm has queued again goes on from the newest checkpoint of its work_dir. One that saves 2 minutes before
 # its time is up or it is preempted, and is queued again by itself or by Slurm:
@@ -24,12 +24,20 @@ CONFIG=$3
 GPUS=${GPUS:-8}
 GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
-read -r -a SRUN_ARGS <<<"$SRUN_ARGS"
 
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$(dirname "$TOOLS")${PYTHONPATH:+:$PYTHONPATH}"
 # the interpreter of `make install`, where no other environment is active
 [ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$PATH"
+# as tools/sweep.py reads it: quotes group words, and nothing is expanded
+mapfile -d '' -t ARGUMENTS < <(SRUN_ARGS=$SRUN_ARGS python -I -c '
+import os, shlex, sys
+try:
+    arguments = shlex.split(os.environ["SRUN_ARGS"])
+except ValueError as error:
+    sys.exit(f"error: SRUN_ARGS: {error}: " + os.environ["SRUN_ARGS"])
+print(*(argument + "\0" for argument in arguments), sep="", end="")')
+wait $! || exit 2
 exec srun -p "$PARTITION" \
     --job-name="$JOB_NAME" \
     --gres="gpu:$GPUS_PER_NODE" \
@@ -37,5 +45,5 @@ exec srun -p "$PARTITION" \
     --ntasks-per-node="$GPUS_PER_NODE" \
     --cpus-per-task="$CPUS_PER_TASK" \
     --kill-on-bad-exit=1 \
-    "${SRUN_ARGS[@]}" \
+    "${ARGUMENTS[@]}" \
     python -u "$TOOLS/train.py" "$CONFIG" --launcher=slurm "${@:4}"

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         many=arguments.yes,
     )
     launcher = Launcher(arguments.launcher, TRAIN, arguments.jobs)
-    arms = prepare(sweep)
+    arms = prepare(sweep, here=launcher.kind == 'local')
     with Bar() as bar:
         failures = run_sweep(sweep, arms, launcher, bar)
     results = find_results([work_dir]) if any(work_dir.rglob(FILE)) else []
@@ -107,7 +107,7 @@ class Bar:
         """Count a run and say what came of it."""
         self.ended += 1
         self.progress.update(self.task, completed=self.ended)
-        said = 'failed' if result is None else f'{result.metric} {result.score:.2f}, {result.training["seconds"]:.0f} s'
+        said = 'failed' if result is None else f'{result.metric} {result.score:.4g}, {result.training["seconds"]:.0f} s'
         line = f'[{self.ended}/{self.total}] {run.label}: {said}'
         self.progress.console.print(line, markup=False, highlight=False)
 

@@ -24,10 +24,11 @@ from kd_plugins.algorithms.inplace import in_eval_mode
 from kd_plugins.engine.cache_config import use_teacher_cache
 from kd_plugins.engine.distill_val_loop import SingleTeacherDistillValLoop
 from kd_plugins.engine.model_of import model_of
+from kd_plugins.memory_format import store_contiguous, to_contiguous
 from kd_plugins.report.machine import describe_machine, installed_versions
 from kd_plugins.report.result import Result, numbers_of, write_result
 from kd_plugins.report.run_log import TEACHER_PREFIX, read_run_log
-from kd_plugins.teacher.cache.fingerprint import describe_plainly
+from kd_plugins.teacher.cache.fingerprint import describe_plainly, settings_of
 
 # what is neither the experiment nor its result
 INCIDENTAL = ('work_dir', 'launcher', 'resume', 'experiment', 'randomness', 'visualizer', 'vis_backends')
@@ -62,7 +63,7 @@ def describe_config(config: Any) -> dict[str, Any]:
     return dict(
         file=_dict(config.get('experiment')).get('config') or config.filename,
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
-        data={**data, 'data_preprocessor': whole.get('data_preprocessor')},
+        data=data,
         schedule=schedule,
     )
 
@@ -97,8 +98,10 @@ def record_result(runner: Runner, description: dict[str, Any], seconds: float) -
     student = getattr(model, 'architecture', model)
     teacher = getattr(model, 'teacher', None)
     batch = _one_image(runner)
+    # as it was built: a config may have it in three places, and leave out what is its default
+    data = {**description['data'], 'data_preprocessor': settings_of(model.data_preprocessor)}
     result = Result(
-        config=description,
+        config={**description, 'data': data},
         experiment=dict(arm='main', options={}, sweep=None) | {key: config[key] for key in LABELS if key in config},
         seed=runner.seed,
         git=_git_state(),
@@ -217,17 +220,32 @@ def _one_image(runner: Runner) -> Any:
 
 
 def _latency(model: nn.Module, preprocessor: Any, batch: Any) -> float | None:
-    """Median milliseconds of the forward of one image that is preprocessed already; None where it cannot be run."""
+    """Median milliseconds of the forward of one image that is preprocessed already; None where it cannot be run.
+
+    Image and weights are contiguous, as in an exported model, whatever layout they were trained in.
+    """
     times: list[float] = []
     try:
-        inputs = preprocessor(batch, False)['inputs']
-        with torch.inference_mode(), in_eval_mode(model):
+        inputs = to_contiguous(preprocessor(batch, False)['inputs'])
+        with _contiguous(model), torch.inference_mode(), in_eval_mode(model):
             for _ in range(WARM_UPS + FORWARDS):
                 with _timed(times, inputs):
                     model(inputs, mode='tensor')
     except Exception:  # a model of another task may want more than an image; its result is worth more than this number
         return None
     return 1000 * median(times[WARM_UPS:])
+
+
+@contextmanager
+def _contiguous(model: nn.Module) -> Iterator[None]:
+    """Lay out a model's weights so for a while; afterwards they are where they were."""
+    kept = [(parameter, parameter.data) for parameter in model.parameters()]
+    store_contiguous(model)
+    try:
+        yield
+    finally:
+        for parameter, data in kept:
+            parameter.data = data
 
 
 @contextmanager

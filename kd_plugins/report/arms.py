@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +19,14 @@ BASELINE = 'baseline'
 SAME_COMPUTE = 'baseline_same_compute'
 # how far the costs of two trainings may lie apart that are called equal
 EQUAL = 0.15
+# the same of lengths, which are rounded
+EQUAL_EPOCHS = 0.01
 # what two students have in common that are the same
 STUDENT = ('name', 'parameters')
+# metrics of mmpretrain and mmseg that are percentages, also where a model has learnt next to nothing
+PERCENT = re.compile(
+    r'^(accuracy|single-label|multi-label|retrieval)/|(^|/)[am](Acc|IoU|Dice|Fscore|Precision|Recall)$'
+)
 
 
 @dataclass(frozen=True)
@@ -29,13 +37,15 @@ class Arm:
         kind: ``main``, ``baseline`` or ``baseline_same_compute``.
         options: What the experiment varies, by key.
         results: By seed.
-        title: What it is called instead of ``distilled``, where several are.
+        title: What it is called where the name by its kind would be another's, or not true.
+        scale: What its scores are shown times: 100 of a metric in 0…1.
     """
 
     kind: str
     options: Mapping[str, Any]
     results: Mapping[int, Result]
-    title: str = 'distilled'
+    title: str | None = None
+    scale: int = 1
 
     @property
     def first(self) -> Result:
@@ -52,8 +62,8 @@ class Arm:
         """What it is called in a table."""
         longer = 'same compute' if self.first.sweep else 'trained longer'
         names = {BASELINE: 'alone, same epochs', SAME_COMPUTE: f'alone, {longer}'}
-        main = self.title if self.distils else self.stem
-        return ', '.join([names.get(self.kind, main), *(f'{key}={value}' for key, value in self.options.items())])
+        name = self.title or names.get(self.kind, 'distilled' if self.distils else self.stem)
+        return ', '.join([name, *(f'{key}={value}' for key, value in self.options.items())])
 
     @property
     def stem(self) -> str:
@@ -61,9 +71,20 @@ class Arm:
         return Path(self.first.config['file'] or 'trained').stem
 
     @property
+    def metric(self) -> str:
+        """What the scores are, as a heading."""
+        return self.first.metric if self.scale == 1 else f'{self.first.metric} × {self.scale}'
+
+    @property
     def scores(self) -> dict[int, float]:
-        """By seed."""
-        return {seed: result.score for seed, result in self.results.items()}
+        """As they are shown, by seed."""
+        return {seed: result.score * self.scale for seed, result in self.results.items()}
+
+    @property
+    def teacher_score(self) -> float | None:
+        """As it is shown; None without a teacher."""
+        score = self.first.teacher_score
+        return None if score is None else score * self.scale
 
     @property
     def mean(self) -> float:
@@ -72,8 +93,14 @@ class Arm:
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of the scores; None for one seed."""
-        return stdev(self.scores.values()) if len(self.scores) > 1 else None
+        """Standard deviation of the scores; None for one seed, and where a score is no number."""
+        scores = self.scores.values()
+        return stdev(scores) if len(scores) > 1 and all(map(math.isfinite, scores)) else None
+
+    @property
+    def epochs(self) -> float:
+        """Passes over its data."""
+        return self.first.training['epochs']
 
     @property
     def cost(self) -> float:
@@ -99,9 +126,11 @@ class Comparison:
 
     @property
     def condition(self) -> str:
-        """What is equal, or by how much the other arm costs more."""
+        """What is equal, or what the two have of it."""
         if self.against.kind == BASELINE:
-            return 'at equal epochs'
+            if _as_long(self.against, self.arm):
+                return 'at equal epochs'
+            return f'with {self.arm.epochs:g} epochs against {self.against.epochs:g}'
         ratio = self.against.cost / self.arm.cost
         return 'at equal compute' if abs(ratio - 1) <= EQUAL else f'against {ratio:.2g} times its compute'
 
@@ -120,7 +149,7 @@ def arms_of(results: Iterable[Result]) -> list[Arm]:
     """Results by arm.
 
     Runs of a sweep say which arm they are of. Among others, a training without a teacher is a baseline of those with
-    one that have the same student: at equal epochs, or at equal compute where it trained longer.
+    one that have the same student: of more compute where it trained for more epochs than they all.
 
     Args:
         results: In any order; of two with the same config and seed the later one counts.
@@ -136,7 +165,10 @@ def arms_of(results: Iterable[Result]) -> list[Arm]:
     taught = [arm for arm in arms if arm.distils and not arm.first.sweep]
     arms = [arm if arm.first.sweep else _role(arm, taught) for arm in arms]
     names = [arm.name for arm in arms]
-    arms = [replace(arm, title=arm.stem) if names.count(arm.name) > 1 else arm for arm in arms]
+    scales = _scales(arms)
+    arms = [
+        replace(arm, title=_title(arm, arms, names.count(arm.name) > 1), scale=scales[arm.first.metric]) for arm in arms
+    ]
     return sorted(arms, key=_rank)
 
 
@@ -166,11 +198,42 @@ def _rank(arm: Arm) -> tuple[Any, ...]:
 
 def _role(arm: Arm, taught: Sequence[Arm]) -> Arm:
     """What an arm that no sweep made is for those with a teacher."""
-    for other in taught:
-        if not arm.distils and _same_student(arm, other):
-            longer = arm.first.training['iterations'] > other.first.training['iterations']
-            return Arm(SAME_COMPUTE if longer else BASELINE, arm.options, arm.results)
-    return arm
+    others = [other for other in taught if _same_student(arm, other)]
+    if arm.distils or not others:
+        return arm
+    longer = all(arm.epochs > other.epochs and not _as_long(arm, other) for other in others)
+    return replace(arm, kind=SAME_COMPUTE if longer else BASELINE)
+
+
+def _title(arm: Arm, arms: Sequence[Arm], taken: bool) -> str | None:
+    """What an arm is called where the name by its kind does not do; None where it does."""
+    if arm.kind == MAIN:
+        return arm.stem if taken else None
+    if arm.kind == SAME_COMPUTE:
+        return None
+    partners = [other for other in arms if other.kind == MAIN and _belongs(arm, other)]
+    return None if all(_as_long(arm, other) for other in partners) else f'alone, {arm.epochs:g} epochs'
+
+
+def _as_long(arm: Arm, other: Arm) -> bool:
+    return math.isclose(arm.epochs, other.epochs, rel_tol=EQUAL_EPOCHS)
+
+
+def _scales(arms: Iterable[Arm]) -> dict[str, int]:
+    """What the scores of each metric are shown times: 100 where all lie in 0…1 and no percentage does.
+
+    A mean average precision of 0.374 is shown as 37.40, as papers have it.
+    """
+    scores: dict[str, list[float]] = {}
+    for result in (result for arm in arms for result in arm.results.values()):
+        found = (result.score, result.teacher_score)
+        scores.setdefault(result.metric, []).extend(score for score in found if score is not None)
+    return {metric: 100 if _are_shares(metric, found) else 1 for metric, found in scores.items()}
+
+
+def _are_shares(metric: str, scores: Iterable[float]) -> bool:
+    finite = [score for score in scores if math.isfinite(score)]
+    return bool(finite) and not PERCENT.search(metric) and all(0 <= score <= 1 for score in finite)
 
 
 def _same_student(one: Arm, other: Arm) -> bool:

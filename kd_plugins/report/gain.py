@@ -83,13 +83,15 @@ def paired_gain(scores: Mapping[int, float], without: Mapping[int, float]) -> Ga
         without: Of what it is held against.
 
     Returns:
-        The gain; None where they have no seed in common.
+        The gain, no number where a score is none; None where they have no seed in common.
     """
     differences = [scores[seed] - without[seed] for seed in sorted(set(scores) & set(without))]
     if not differences:
         return None
-    count, centre = len(differences), mean(differences)
-    better = sum(difference > 0 for difference in differences)
+    count, better = len(differences), sum(difference > 0 for difference in differences)
+    if not all(map(math.isfinite, differences)):
+        return Gain(math.nan, None, None, None, count, better)
+    centre = mean(differences)
     if count == 1:
         return Gain(centre, None, None, None, 1, better)
     deviation = stdev(differences)

@@ -50,7 +50,7 @@ def _draw_gains(comparisons: Sequence[Comparison], path: Path) -> Path:
     names = [f'{comparison.arm.name} {comparison.condition}' for comparison in reversed(comparisons)]
     axes.set_yticks(range(len(names)), names)
     axes.axvline(0, color='black', linewidth=0.8)
-    metric = comparisons[0].arm.first.metric
+    metric = comparisons[0].arm.metric
     axes.set(title='Gain over the student alone', xlabel=f'points of {metric}, mean and 95 % interval')
     axes.margins(y=0.5 / len(comparisons))
     return _save(figure, axes, path)
@@ -71,7 +71,7 @@ def _draw_scores(arms: Sequence[Arm], key: str, path: Path) -> Path:
         axes.axhline(arm.mean, color=GREY, linestyle=style, label=arm.name)
         if arm.deviation:
             axes.axhspan(arm.mean - arm.deviation, arm.mean + arm.deviation, color=GREY, alpha=0.12)
-    metric = arms[0].first.metric
+    metric = arms[0].metric
     axes.set(title=f'{metric} over {key}', xlabel=key, ylabel=f'{metric}, mean and standard deviation')
     axes.legend(fontsize='small')
     return _save(figure, axes, path)

@@ -103,8 +103,8 @@ def _notes(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> Iterator[s
     first = arms[0].first
     results = [result for arm in arms for result in arm.results.values()]
     yield (
-        f'{first.metric} on the {first.split} data of the config, mean ± standard deviation over seeds; intervals are '
-        'about other seeds, not about other test images.'
+        f'{arms[0].metric} on the {first.split} data of the config, mean ± standard deviation over seeds; intervals '
+        'are about other seeds, not about other test images.'
     )
     for comparison in comparisons:
         if comparison.differences:
@@ -124,7 +124,7 @@ def _notes(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> Iterator[s
     costs = {result.machine['cpu'] if not result.machine['gpu'] else result.machine['gpu'] for result in results}
     yield (
         'training, s: the steps of one training, without validation and without the training of the teacher; latency: '
-        f'one image, preprocessed, on {", ".join(sorted(costs))}.'
+        f'one image, preprocessed, weights contiguous in memory, on {", ".join(sorted(costs))}.'
     )
     versions = ', '.join(f'{name} {version}' for name, version in first.versions.items())
     commits = {(result.git or {}).get('commit', 'not known')[:12] for result in results}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def models_table(arms: Sequence[Arm]) -> pd.DataFrame:
             {
                 'model': f'{result.student["name"]} {arm.name}',
                 'seeds': str(len(arm.results)),
-                result.metric: spread(arm.mean, arm.deviation),
+                arm.metric: spread(arm.mean, arm.deviation),
                 'epochs': f'{result.training["epochs"]:g}',
                 'training, s': f'{arm.cost:.0f}',
                 **_deployed(result.student),
@@ -93,7 +94,7 @@ def markdown(table: pd.DataFrame, left: Sequence[str]) -> str:
 
 def spread(value: float, deviation: float | None, signed: bool = False) -> str:
     """``97.11 ± 0.29``."""
-    text = f'{value:+.2f}' if signed else f'{value:.2f}'
+    text = f'{value:+.2f}' if signed and math.isfinite(value) else f'{value:.2f}'
     return text if deviation is None else f'{text} ± {deviation:.2f}'
 
 
@@ -103,17 +104,17 @@ def _one_a_teacher(arms: Sequence[Arm]) -> list[Arm]:
     for arm in arms:
         if arm.distils:
             teacher = arm.first.teacher or {}
-            seen.setdefault((teacher['name'], teacher['parameters'], arm.first.teacher_score), arm)
+            # as text: no number equals no other
+            seen.setdefault((teacher['name'], teacher['parameters'], str(arm.teacher_score)), arm)
     return list(seen.values())
 
 
 def _teacher_row(arm: Arm) -> dict[str, str]:
-    result = arm.first
-    teacher, score = result.teacher or {}, result.teacher_score
+    teacher, score = arm.first.teacher or {}, arm.teacher_score
     return {
         'model': f'teacher {teacher["name"]}',
         'seeds': UNKNOWN,
-        result.metric: UNKNOWN if score is None else f'{score:.2f}',
+        arm.metric: UNKNOWN if score is None else f'{score:.2f}',
         'epochs': UNKNOWN,
         'training, s': UNKNOWN,
         **_deployed(teacher),

@@ -71,7 +71,8 @@ def place_in_baseline(config: Config, path: str) -> str | None:
     first, _, rest = path.partition('.')
     if first == 'model' and 'architecture' in config.model:
         return path.replace(STUDENT, '', 1) if rest.startswith((STUDENT, 'data_preprocessor')) else None
-    if first == 'custom_hooks' and _is_one_of(config.custom_hooks[int(rest.partition('.')[0])], DISTILL_HOOKS):
+    index = rest.partition('.')[0]
+    if first == 'custom_hooks' and index and _is_one_of(config.custom_hooks[int(index)], DISTILL_HOOKS):
         return None
     return path
 

@@ -33,7 +33,7 @@ class Launcher:
         jobs: Runs at a time; as many as there are GPUs, one without any, and eight under Slurm by default.
 
     Raises:
-        UserError: Slurm is not on this machine, or ``jobs`` is below 1.
+        UserError: Slurm is not on this machine, a quote of ``SRUN_ARGS`` is not closed, or ``jobs`` is below 1.
     """
 
     def __init__(self, kind: str, script: Path, jobs: int | None = None) -> None:
@@ -41,6 +41,7 @@ class Launcher:
             raise UserError(Fault('--launcher', 'slurm where srun is', 'a machine without', 'leave --launcher out'))
         if jobs is not None and jobs < 1:
             raise UserError(Fault('--jobs', 'a whole number above 0', str(jobs), 'leave it out for the default'))
+        self._srun_arguments = _srun_arguments() if kind == 'slurm' else []
         self.kind = kind
         self.script = script
         self.gpus = torch.cuda.device_count() if kind == 'local' else 0
@@ -73,8 +74,8 @@ class Launcher:
     def _before(self, folder: Path) -> list[str]:
         if self.kind == 'local':
             return []
-        arguments = shlex.split(os.environ.get('SRUN_ARGS', ''))
-        return ['srun', f'--job-name={"-".join(folder.parts[-3:])}', '--ntasks=1', '--kill-on-bad-exit=1', *arguments]
+        name = f'--job-name={"-".join(folder.parts[-3:])}'
+        return ['srun', name, '--ntasks=1', '--kill-on-bad-exit=1', *self._srun_arguments]
 
     def _environment(self, slot: int) -> dict[str, str]:
         environment = dict(os.environ)
@@ -87,6 +88,16 @@ class Launcher:
                 visible = environment.get('CUDA_VISIBLE_DEVICES') or ','.join(map(str, range(self.gpus)))
                 environment['CUDA_VISIBLE_DEVICES'] = visible.split(',')[slot % self.gpus]
         return environment
+
+
+def _srun_arguments() -> list[str]:
+    """``SRUN_ARGS`` as tools/slurm_train.sh reads it too: quotes group words, and nothing is expanded."""
+    text = os.environ.get('SRUN_ARGS', '')
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        expected, advice = 'arguments of srun, quoted as for a shell', 'close the quote'
+        raise UserError(Fault('SRUN_ARGS', expected, f'{text} ({error})', advice)) from error
 
 
 def _end_with_parent() -> None:

@@ -14,11 +14,12 @@ from mmengine.config import Config
 from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import complete_config
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import check_training
+from kd_plugins.preflight import inspect_training
 from kd_plugins.report.arms import BASELINE
 from kd_plugins.report.result import Result, read_result
+from kd_plugins.sweep.baseline import place_in_baseline
 from kd_plugins.sweep.execute import Failure, Run, execute
-from kd_plugins.sweep.grid import leaves_of
+from kd_plugins.sweep.grid import leaves_of, with_values
 from kd_plugins.sweep.launch import Launcher
 from kd_plugins.sweep.plan import CONFIG_FILE, Arm, claim, describe, plan, same_compute
 
@@ -61,8 +62,12 @@ class Watcher(Protocol):
         """A run has ended; None where it failed."""
 
 
-def prepare(sweep: Sweep) -> list[Arm]:
+def prepare(sweep: Sweep, here: bool = True) -> list[Arm]:
     """Do everything that a sweep can be refused for, and write its config files.
+
+    Args:
+        sweep: What was asked for.
+        here: Whether its runs are on this machine, so that data, weights and a GPU must be here.
 
     Raises:
         UserError: With what is wrong; the work_dir is as it was then.
@@ -70,9 +75,7 @@ def prepare(sweep: Sweep) -> list[Arm]:
     if sweep.seeds < 1:
         raise UserError(Fault('--seeds', 'a whole number above 0', str(sweep.seeds), '5 say something about noise'))
     config = load_config(sweep.config, sweep.options)
-    baseline = load_config(sweep.baseline) if sweep.baseline else None
-    if baseline is not None:
-        _share_options(baseline, sweep.options)
+    baseline = _share_options(config, load_config(sweep.baseline), sweep.options) if sweep.baseline else None
     size = sweep.seeds
     for values in sweep.grid.values():
         size *= len(values) if isinstance(values, list) else 1
@@ -81,7 +84,7 @@ def prepare(sweep: Sweep) -> list[Arm]:
     _limit(sum(2 if arm.kind == BASELINE else 1 for arm in arms) * sweep.seeds, sweep)
     with tempfile.TemporaryDirectory() as folder:
         for index, arm in enumerate(arms):
-            _check(arm, Path(folder, str(index)))
+            _check(arm, Path(folder, str(index)), here)
     claim(sweep.work_dir, describe(config, sweep.grid, baseline))
     for arm in arms:
         arm.write_config()
@@ -136,21 +139,31 @@ def _limit(runs: int, sweep: Sweep) -> None:
         raise UserError(Fault('--grid', expected, f'{runs} runs at least', advice))
 
 
-def _check(arm: Arm, folder: Path) -> None:
+def _check(arm: Arm, folder: Path, here: bool) -> None:
     """Send a config through the preflight as its runs will, from a file."""
     try:
         config = load_config(arm.write_config(folder))
+        _require_metric(config)
         config.work_dir, config.launcher = str(arm.folder), 'none'
         complete_config(config)
-        check_training(config)
+        faults = inspect_training(config, ready=here).faults
+        if faults:
+            raise UserError(*faults)
     except UserError as error:
         if not arm.options:
             raise
         raise UserError(*(replace(fault, where=f'{fault.where} ({arm.label})') for fault in error.faults)) from error
 
 
-def _share_options(baseline: Config, options: dict[str, Any]) -> None:
-    """Set what the command line sets for the config in the baseline too, where it has such a key."""
-    for key, value in options.items():
-        if key in leaves_of(baseline):
-            baseline.merge_from_dict({key: value})
+def _require_metric(config: Config) -> None:
+    """Refuse what would be trained and leave no result."""
+    if not config.get('val_evaluator') and not config.get('test_evaluator'):
+        expected, advice = 'a metric to compare the runs by', 'add it, with val_dataloader and val_cfg'
+        raise UserError(Fault('val_evaluator', expected, 'none, and no test_evaluator', advice))
+
+
+def _share_options(config: Config, baseline: Config, options: dict[str, Any]) -> Config:
+    """The baseline with what the command line sets for the config, where it has such a key."""
+    placed = {place_in_baseline(config, key): value for key, value in options.items()}
+    has = leaves_of(baseline)
+    return with_values(baseline, {path: value for path, value in placed.items() if path in has})

@@ -14,6 +14,7 @@ from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import set_training_options, train
 from kd_plugins.engine.launch import test as evaluate
 from kd_plugins.engine.run_result import describe_config
+from kd_plugins.memory_format import store_channels_last
 from kd_plugins.report.result import read_result
 
 QUICKSTART = Path(__file__).parents[2] / 'configs/quickstart'
@@ -73,6 +74,21 @@ def test_training_and_models(distillation):
     assert result.experiment == dict(arm='main', options=dict(tau=4), sweep=None)
     assert [step for step, _ in result.curves['losses']['distill.loss_kl']] == [2, 4, 6]
     assert result.versions['torch'] == torch.__version__.partition('+')[0]
+
+
+def test_the_preprocessor_is_recorded_as_it_was_built(distillation, tmp_path):
+    config = small('student_cnn_digits', tmp_path)
+    # where the distillation has it, and not where its data have it
+    config.model.data_preprocessor = dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
+    train(config)
+    taught, alone = (
+        found.config['data']['data_preprocessor'] for found in (distillation[1], read_result(tmp_path / 'run'))
+    )
+    assert (alone['mean'], alone['std']) == ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    assert taught['mean'] != alone['mean']
+    # what no config says
+    assert taught['type'] == alone['type']
+    assert taught['pad_value'] == 0
 
 
 def test_validation_where_there_are_no_test_data(tmp_path):
@@ -189,6 +205,36 @@ def test_a_curve_keeps_its_end():
     assert len(thin) <= run_result.POINTS
     assert thin[-1] == (1001, 1001.0)
     assert run_result._thin(curve[:7]) == curve[:7]
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_latency_is_that_of_contiguous_weights(fails):
+    class Layouts(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+            self.seen = []
+
+        def forward(self, inputs, mode):
+            self.seen.append((self.conv.weight.is_contiguous(), inputs.is_contiguous()))
+            if fails:
+                raise KeyError('boxes')
+            return self.conv(inputs)
+
+    model = Layouts()
+    store_channels_last(model)
+    weight, place = model.conv.weight, model.conv.weight.data_ptr()
+    images = torch.zeros(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+
+    latency = run_result._latency(model, lambda batch, training: dict(inputs=batch), images)
+
+    assert (latency is None) is fails
+    assert set(model.seen) == {(True, True)}
+    # and is trained on as it was
+    assert model.conv.weight is weight
+    assert weight.data_ptr() == place
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert not weight.is_contiguous()
 
 
 def test_a_model_that_wants_more_than_an_image_has_no_latency():

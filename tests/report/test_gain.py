@@ -45,3 +45,11 @@ def test_verdicts(differences, verdict, said):
 
 def test_no_seed_in_common():
     assert paired_gain({0: 1.0}, {1: 1.0}) is None
+
+
+@pytest.mark.parametrize('score', [float('nan'), float('inf'), float('-inf')])
+def test_a_score_that_is_no_number(score):
+    for scores in ({0: score, 1: 91.0, 2: 92.0}, {0: score}):
+        gain = paired_gain(scores, dict.fromkeys(range(3), 90.0))
+        assert (gain.verdict, gain.interval, gain.better) == ('no number', '', (score > 90) + 2 * (len(scores) > 1))
+        assert gain.sentence('It', 'at equal epochs') == 'It at equal epochs: a score is no number.'

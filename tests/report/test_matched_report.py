@@ -100,3 +100,35 @@ def test_terminal(report, capsys):
     printed = capsys.readouterr().out
     assert 'PlainCNN distilled, tau=4' in printed
     assert report.sentences[-1] in printed
+
+
+def test_a_score_that_is_no_number(tmp_path, capsys):
+    results = swept()
+    broken = next(result for result in results if result.options == {'tau': 2})
+    broken.metrics['accuracy/top1'] = broken.teacher_metrics['accuracy/top1'] = float('nan')
+    report = make_report(results, 'broken')
+
+    files = write_report(report, tmp_path)
+    print_report(report, files)
+
+    assert 'Distillation, tau=2 at equal epochs: a score is no number.' in capsys.readouterr().out
+    row = gains_table(report.comparisons).iloc[0]
+    assert (row['gain'], row['95 % interval'], row['better in'], row['verdict']) == ('nan', '–', '2 of 3', 'no number')
+    rows = models_table(report.arms).set_index('model')['accuracy/top1']
+    assert rows['PlainCNN distilled, tau=2'] == 'nan'
+    assert rows['PlainCNN distilled, tau=4'] == '92.11 ± 0.11'
+    assert all(file.stat().st_size > 200 for file in files)
+
+
+def test_shares_are_shown_in_percent_and_kept_as_they_are(tmp_path):
+    results = [
+        made_result(seed=seed, metrics={'coco/bbox_mAP': 0.374 + seed / 1000}, teacher_metrics={'coco/bbox_mAP': 0.41})
+        for seed in range(2)
+    ]
+    report = make_report(results, 'shares')
+
+    table = models_table(report.arms)
+    assert list(table['coco/bbox_mAP × 100']) == ['41.00', '37.45 ± 0.07']
+    assert report.notes[0].startswith('coco/bbox_mAP × 100 on the test data')
+    write_report(report, tmp_path)
+    assert list(pd.read_csv(tmp_path / 'report.csv')['coco/bbox_mAP']) == [0.374, 0.375]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from made_results import made_result, swept
 
 from kd_plugins.report.arms import BASELINE, MAIN, SAME_COMPUTE, arms_of, compare
@@ -37,7 +38,7 @@ def test_a_baseline_of_some_options_belongs_to_those_alone():
 
 
 def test_runs_that_no_sweep_made():
-    longer = dict(made_result().training, iterations=70)
+    longer = dict(made_result().training, iterations=70, epochs=17.5)
     free = dict(sweep=None)
     results = [
         made_result(91, fingerprint='d', **free),
@@ -52,9 +53,77 @@ def test_runs_that_no_sweep_made():
         ('at equal epochs', 1.0),
         ('against 1.8 times its compute', 0.5),
     ]
-    assert arms[1].name == 'alone, trained longer'
+    assert [arm.name for arm in arms[:2]] == ['alone, same epochs', 'alone, trained longer']
     # the other student is held against nothing
     assert arms[-1].first.score == 99
+
+
+def trained(epochs, batch_size=25):
+    iterations = epochs * 100 // batch_size
+    return dict(made_result().training, epochs=epochs, iterations=iterations, batch_size=batch_size)
+
+
+@pytest.mark.parametrize('sweep', [None, 's'])
+def test_a_shorter_training_is_not_one_of_equal_epochs(sweep):
+    results = [
+        made_result(
+            score + seed, seed=seed, fingerprint=name, sweep=sweep, training=trained(epochs), teacher=teacher, arm=arm
+        )
+        for seed in range(3)
+        for name, score, epochs, teacher, arm in (
+            ('d', 91, 10, 99.0, MAIN),
+            ('s', 90, 5, None, BASELINE if sweep else MAIN),
+        )
+    ]
+    (found,) = compare(arms_of(results))
+    assert (found.against.kind, found.against.name) == (BASELINE, 'alone, 5 epochs')
+    assert found.condition == 'with 10 epochs against 5'
+    assert found.sentence.startswith('Distillation helps with 10 epochs against 5: +1.00 points')
+
+
+def test_epochs_are_compared_and_not_iterations():
+    results = [
+        made_result(91, fingerprint='d', sweep=None, training=trained(10)),
+        # a smaller batch: five times the iterations
+        made_result(90, teacher=None, fingerprint='s', sweep=None, training=trained(10, batch_size=5)),
+    ]
+    (found,) = compare(arms_of(results))
+    assert (found.condition, found.against.name) == ('at equal epochs', 'alone, same epochs')
+
+
+def test_a_training_between_two_is_named_by_its_epochs():
+    results = [
+        made_result(91, fingerprint='d1', sweep=None, training=trained(4)),
+        made_result(92, fingerprint='d2', sweep=None, training=trained(20)),
+        made_result(90, teacher=None, fingerprint='s', sweep=None, training=trained(10)),
+    ]
+    found = compare(arms_of(results))
+    assert {one.against.name for one in found} == {'alone, 10 epochs'}
+    assert [one.condition for one in found] == ['with 4 epochs against 10', 'with 20 epochs against 10']
+
+
+def test_shares_are_shown_in_percent():
+    def run(share, teacher_share=0.5, **changes):
+        return made_result(
+            metrics={'coco/bbox_mAP': share}, teacher_metrics={'coco/bbox_mAP': teacher_share}, **changes
+        )
+
+    results = [run(0.374 + 0.001 * seed, seed=seed) for seed in range(3)]
+    results += [run(0.37, seed=seed, arm=BASELINE, teacher=None, fingerprint='b') for seed in range(3)]
+    arms = arms_of(results)
+    (found,) = compare(arms)
+    assert found.sentence == 'Distillation helps at equal epochs: +0.50 points (95 % interval +0.25 to +0.75, 3 seeds).'
+    assert (arms[1].metric, arms[1].teacher_score) == ('coco/bbox_mAP × 100', 50.0)
+    # what a run left stays as it is
+    assert results[0].score == 0.374
+    # one above 1, and all are what they are
+    assert {arm.scale for arm in arms_of([*results, run(0.3, teacher_share=2.0, seed=4)])} == {1}
+
+
+@pytest.mark.parametrize('metric', ['accuracy/top1', 'multi-label/mAP', 'mIoU'])
+def test_percentages_stay_below_1_too(metric):
+    (arm,) = arms_of([made_result(metrics={metric: 0.4}, teacher_metrics={metric: 0.7})])
+    assert (arm.metric, arm.scores) == (metric, {0: 0.4})
 
 
 def test_sweeps_are_not_held_against_each_other():

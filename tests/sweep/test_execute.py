@@ -145,6 +145,28 @@ def test_slurm_starts_each_run_as_a_job(script, tmp_path, monkeypatch):
     assert f'{script} {tmp_path / "config.py"} --work-dir {tmp_path / "main" / "seed_0"} --seed 0' in job
 
 
+@pytest.fixture
+def absent_srun(tmp_path, monkeypatch):
+    """A ``srun`` that is found, and never started."""
+    path = tmp_path / 'bin' / 'srun'
+    path.parent.mkdir()
+    path.touch(mode=0o755)
+    monkeypatch.setenv('PATH', f'{path.parent}:{os.environ["PATH"]}')
+
+
+def test_arguments_of_srun_may_be_quoted(script, tmp_path, monkeypatch, absent_srun):
+    monkeypatch.setenv('SRUN_ARGS', '--comment="two  words" $HOME')
+    assert Launcher('slurm', script)._before(tmp_path)[-2:] == ['--comment=two  words', '$HOME']
+
+
+def test_refuses_a_quote_that_is_not_closed(script, monkeypatch, absent_srun):
+    monkeypatch.setenv('SRUN_ARGS', "--comment='it")
+    with pytest.raises(UserError, match=r"SRUN_ARGS: .*got --comment='it .*close the quote"):
+        Launcher('slurm', script)
+    # which nobody reads here
+    Launcher('local', script)
+
+
 def test_each_run_has_a_gpu_of_its_own(script, tmp_path, monkeypatch):
     monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)

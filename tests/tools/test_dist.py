@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 from pathlib import Path
@@ -287,6 +288,34 @@ def test_slurm_script_asks_for_what_the_environment_says(tmp_path, fake_srun):
         *('--cpus-per-task=3', '--kill-on-bad-exit=1', '--time=1:00', '--qos=low'),
         *('python', '-u', str(REPOSITORY / 'tools/train.py'), 'my config.py', '--launcher=slurm', '--seed', '1'),
     ]
+
+
+@pytest.mark.parametrize(
+    ('text', 'arguments'),
+    [
+        ('', []),
+        (' --comment="two  words"   --qos=low ', ['--comment=two  words', '--qos=low']),
+        ("'--comment=it'\\''s' ''", ["--comment=it's", '']),
+        # nothing is run or looked up
+        ('$HOME `touch made` *', ['$HOME', '`touch', 'made`', '*']),
+    ],
+)
+def test_slurm_script_reads_quotes_as_a_sweep_does(tmp_path, fake_srun, text, arguments):
+    done = run_script(tmp_path, 'slurm_train.sh', 'part', 'job', 'config.py', PATH=fake_srun, SRUN_ARGS=text)
+
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    passed_on = printed[printed.index('--kill-on-bad-exit=1') + 1 : printed.index('python')]
+    assert passed_on == arguments == shlex.split(text)
+    assert not (tmp_path / 'made').exists()
+
+
+def test_slurm_script_refuses_a_quote_that_is_not_closed(tmp_path, fake_srun):
+    done = run_script(tmp_path, 'slurm_train.sh', 'part', 'job', 'config.py', PATH=fake_srun, SRUN_ARGS="--comment='it")
+
+    assert done.returncode == 2
+    assert done.stdout == ''
+    assert done.stderr == "error: SRUN_ARGS: No closing quotation: --comment='it\n"
 
 
 def test_slurm_script_on_several_machines(tmp_path, fake_srun):

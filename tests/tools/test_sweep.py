@@ -15,6 +15,7 @@ import torch
 from kd_plugins.build import build_model
 from kd_plugins.engine.config import load_config
 from kd_plugins.report.result import find_results
+from kd_plugins.sweep import Sweep, prepare
 from tools import report, sweep
 
 REPOSITORY = Path(__file__).parents[2]
@@ -77,8 +78,8 @@ def test_a_failed_run_is_reported(short, tmp_path, capsys):
     arguments = [CONFIG, '--work-dir', 'out', '--seeds', '2', '--baseline', ALONE, *short]
     prepared = sweep.prepare
 
-    def block(asked):
-        arms = prepared(asked)
+    def block(asked, here):
+        arms = prepared(asked, here)
         (obstacle / 'config.py').mkdir(parents=True)
         return arms
 
@@ -113,6 +114,44 @@ def test_refuses(short, tmp_path, capsys, arguments, expected):
     error = capsys.readouterr().err
     assert expected in error
     assert not Path('out').exists()
+
+
+@pytest.mark.parametrize('own', [True, False])
+def test_refuses_runs_without_a_metric(short, capsys, own):
+    """Each would end without a result, and be run again at every start."""
+    bare = load_config(CONFIG if own else ALONE)
+    for part in ('val', 'test'):
+        for key in ('dataloader', 'evaluator', 'cfg'):
+            bare[f'{part}_{key}'] = None
+    bare.dump('bare.py')
+    configs = ['bare.py'] if own else [CONFIG, '--baseline', 'bare.py']
+    assert sweep.main([*configs, '--work-dir', 'out', *short[:2], 'train_cfg.max_iters=4']) == 2
+    error = capsys.readouterr().err
+    assert 'error: val_evaluator\n' in error
+    assert 'none, and no test_evaluator' in error
+    assert not Path('out').exists()
+
+
+def test_options_reach_a_baseline_where_it_has_them(short):
+    other = load_config(ALONE)
+    other.model.data_preprocessor = dict(mean=[0.0] * 3, std=[1.0] * 3)
+    other.dump('alone.py')
+    options = {
+        'model.teacher_ckpt': 'teacher.pth',
+        'model.architecture.backbone.stages': ((8,),),
+        'model.architecture.head.in_channels': 8,
+        'model.data_preprocessor.mean': [9.0, 9.0, 9.0],
+        'model.data_preprocessor.std': [1.0, 1.0, 1.0],
+        'optim_wrapper.optimizer.lr': 0.5,
+        'custom_hooks': [dict(type='EMAHook')],
+    }
+    asked = Sweep(CONFIG, {}, 1, 'alone.py', Path('out'), options, many=False)
+    _, baseline = prepare(asked)
+    model = baseline.config.model
+    assert (model.backbone.stages, model.head.in_channels) == (((8,),), 8)
+    assert model.data_preprocessor.mean == [9.0, 9.0, 9.0]
+    assert baseline.config.optim_wrapper.optimizer.lr == 0.5
+    assert 'architecture' not in model
 
 
 def test_refuses_the_folder_of_another(short, capsys):

@@ -48,7 +48,7 @@ def teacher_fingerprint(algorithm: Any) -> dict[str, Any]:
     return {
         'teacher weights': teacher_digests(algorithm),
         'teacher architecture': {name: _architecture_of(model) for name, model in models.items()},
-        'preprocessing': {name: _settings_of(module) for name, module in preprocessors.items()},
+        'preprocessing': {name: settings_of(module) for name, module in preprocessors.items()},
         'versions': {name: found[1] for name in LIBRARIES if (found := installed_package(name))},
     }
 
@@ -154,7 +154,7 @@ def _architecture_of(model: nn.Module) -> str:
     return f'{type(model).__name__} {digest}'
 
 
-def _settings_of(module: nn.Module) -> dict[str, Any]:
+def settings_of(module: nn.Module) -> dict[str, Any]:
     """Numbers, switches and tensors of a preprocessor."""
     found = {
         name.lstrip('_'): list(value) if isinstance(value, tuple) else value
