@@ -16,7 +16,7 @@ import pytest
 import torch
 import yapf.yapflib.yapf_api
 from fault_table import pytest_addoption, pytest_terminal_summary  # noqa: F401  hooks of pytest
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
@@ -65,8 +65,7 @@ def _logging() -> None:
     logging.disable(logging.NOTSET)
     # an earlier test's logger writes to a stream that pytest has closed, its visualizer to a folder that is gone: runs
     # of mmengine's own runner that begin in one second have one name
-    MMLogger._instance_dict.clear()
-    for kind in (Visualizer, *Visualizer.__subclasses__()):
+    for kind in (MMLogger, MessageHub, Visualizer, *Visualizer.__subclasses__()):
         kind._instance_dict.clear()
 
 

@@ -67,6 +67,9 @@ def test_other_libraries_need_no_operators(absent, library):
     [
         ("_base_ = ['mmdet::_base_/default_runtime.py']\nmodel = dict(type='X')\n", '_base_'),
         ("default_scope = 'mmdet'\nmodel = dict(type='X')\n", 'default_scope'),
+        ("model = dict(type='X', architecture=dict(type='mmdet.RetinaNet'))\n", 'model.architecture.type'),
+        ("model = dict(type='X', teacher=dict(_scope_='mmdet', type='RetinaNet'))\n", 'model.teacher._scope_'),
+        ("model = dict(type='X')\ncustom_hooks = [dict(type='mmdet.X')]\n", 'custom_hooks.0.type'),
     ],
 )
 def test_a_config_of_detectors_is_refused_in_one_message(absent, tmp_path, capsys, text, where):

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_plugins.benchmark.arm import LeftOut
 from kd_plugins.benchmark.setting import Setting
-from kd_plugins.build import build_model
+from kd_plugins.build import beginnings, build_model
 from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import complete_config
 from kd_plugins.errors import Fault, UserError
@@ -249,15 +249,10 @@ def _leave_out_checkpoints(node: Any) -> None:
         for key, value in node.items():
             if key == 'pretrained':
                 node[key] = False
-            elif key in CHECKPOINT_KEYS and not (key == 'init_cfg' and not _asks_for_weights(value)):
+            elif key in CHECKPOINT_KEYS and not (key == 'init_cfg' and not any(beginnings({key: value}))):
                 node[key] = None
             else:
                 _leave_out_checkpoints(value)
-
-
-def _asks_for_weights(init_cfg: Any) -> bool:
-    parts = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    return any(isinstance(part, dict) and part.get('type') == 'Pretrained' for part in parts)
 
 
 def _classes(config: Config, algorithm: Any) -> int:

@@ -1,5 +1,6 @@
 """From configs to components and models."""
 
+from kd_plugins.build.beginning import beginnings
 from kd_plugins.build.component import Declared, argument_faults, build_component, find_component, parameters_of
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.library import library_config_file, library_folder, read_library_config
@@ -10,6 +11,7 @@ __all__ = [
     'FALLBACK_SCOPE',
     'Declared',
     'argument_faults',
+    'beginnings',
     'build_component',
     'build_model',
     'explain_failure',

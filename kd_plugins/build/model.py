@@ -94,7 +94,7 @@ def resolve_model_config(config: Any, where: str) -> tuple[str, ConfigDict, str 
         raise UserError(
             Fault(where, 'a model, the config of one, or dict(cfg_path=…)', repr(config), "write dict(type='…', …)")
         )
-    config = ConfigDict(config)
+    config = ConfigDict(copy.deepcopy(config))
     scope = config.pop('_scope_', None) or user_scope()
     pretrained = None
     if 'cfg_path' in config:

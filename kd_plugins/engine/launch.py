@@ -173,7 +173,7 @@ def set_training_options(
     if amp:
         use_mixed_precision(config, None if amp is True else amp)
     if auto_scale_lr:
-        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
             raise UserError(
                 Fault('--auto-scale-lr', 'auto_scale_lr.base_batch_size in the config', 'none', 'add it to the config')
             )

@@ -28,6 +28,7 @@ from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.precision import precision_faults
 from kd_plugins.preflight.probe import probe_batches, why_no_samples
 from kd_plugins.preflight.schedule import schedule_faults
+from kd_plugins.preflight.seeds import seed_faults
 from kd_plugins.preflight.sharding import process_faults, shard_faults
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
@@ -63,7 +64,8 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
 
     Args:
         config: The whole config; its distiller is made explicit.
-        ready: Whether data and weights must be there. Otherwise the lack of them is a warning.
+        ready: Whether data, weights and the device must be there, for a training that begins now. Otherwise the lack of
+            them is a warning.
 
     Returns:
         What was found.
@@ -73,9 +75,8 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     scope = config.get('default_scope') or FALLBACK_SCOPE
     findings.faults += part_faults(config, 'train') + part_faults(config, 'val')
     findings.faults += type_faults(config, scope)
-    findings.faults += precision_faults(config) + compiler_faults(config)
     findings.faults += bad_files_faults(config)
-    absent = data_faults(config) + process_faults(config)
+    absent = data_faults(config) + process_faults(config) + precision_faults(config) + compiler_faults(config)
     (findings.faults if ready else findings.warnings).extend(absent)
     with isolated(config), DefaultScope.overwrite_default_scope(scope):
         drafted = _draft(config, findings, ready)
@@ -113,8 +114,10 @@ def inspect_modules(config: Any, role: str) -> list[ModuleRow]:
     raise UserError(*(findings.faults or findings.stumbles or [fault]))
 
 
-def _forward(algorithm: BaseModel, model: BaseModel, batch: Any) -> Any:
-    return model._run_forward(algorithm.data_preprocessor(batch, True), mode='loss')
+def _forward(algorithm: BaseModel, model: Any, batch: Any) -> Any:
+    # several teachers together are no model of mmengine's, and take a batch like one
+    run = model._run_forward if isinstance(model, BaseModel) else partial(BaseModel._run_forward, model)
+    return run(algorithm.data_preprocessor(batch, True), mode='loss')
 
 
 def check_testing(config: Any) -> None:
@@ -170,16 +173,18 @@ def _draft(config: Any, findings: Findings, ready: bool) -> Any:
 
 
 def _inspect(config: Any, model: BaseModel, findings: Findings, ready: bool) -> None:
-    findings.faults += recorder_faults(config, model) + shard_faults(config, model)
+    findings.faults += recorder_faults(config, model) + shard_faults(config, model) + seed_faults(config, model)
     _run(config, model, findings, ready)
     findings.models = summarise_models(config.model, model, findings.absent)
     idle = idle_parameters(config, findings.without_gradient)
-    # DistributedDataParallel stops at the second step
-    stops = config.get('launcher', 'none') != 'none' and 'model_wrapper_cfg' not in config
+    # it stops at the second step
+    wrapper = (config.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
+    stops = config.get('launcher', 'none') != 'none' and wrapper == 'MMDistributedDataParallel'
     (findings.faults if stops else findings.warnings).extend(idle)
     if not findings.faults:
         _initialise(config, model, findings)
-        findings.faults += schedule_faults(config, model)
+        # the optimiser of another machine cannot be built on this one
+        findings.faults += schedule_faults(config, model) if not precision_faults(config) else []
         findings.faults += resume_faults(config, model)
     findings.warnings += model_warnings(config, model)
 

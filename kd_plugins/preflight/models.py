@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.algorithms import DistillAlgorithm
+from kd_plugins.build import beginnings
 from kd_plugins.errors import Fault
 from kd_plugins.preflight.findings import ModelSummary
-from kd_plugins.teacher import loads_itself
 
 NAMES_SHOWN = 4
 RANDOM = 'random'
+# where classifiers, detectors of one and of two stages, and segmentors have theirs
+HEADS = ('head', 'bbox_head', 'roi_head.bbox_head', 'decode_head')
 
 
 def summarise_models(config: Any, model: BaseModel, absent: Collection[str]) -> list[ModelSummary]:
@@ -75,7 +78,8 @@ def idle_parameters(config: Any, without_gradient: Sequence[str]) -> list[Fault]
         config: The whole config.
         without_gradient: Their names.
     """
-    if not without_gradient or config.get('find_unused_parameters'):
+    wrapper = config.get('model_wrapper_cfg') or config
+    if not without_gradient or wrapper.get('find_unused_parameters'):
         return []
     names = ', '.join(without_gradient[:NAMES_SHOWN]) + (', …' if len(without_gradient) > NAMES_SHOWN else '')
     got = f'{len(without_gradient)} without: {names}'
@@ -124,9 +128,14 @@ def _origin(config: Any) -> str:
         return RANDOM
     if config.get('pretrained') and 'cfg_path' in config:
         return f'pretrained weights of {config["cfg_path"]}'
-    return 'init_cfg' if loads_itself(config) else RANDOM
+    return 'init_cfg' if any(beginnings(config)) else RANDOM
 
 
 def _classes(model: Any) -> int | None:
-    classes = getattr(getattr(model, 'head', None), 'num_classes', None)
-    return classes if isinstance(classes, int) else None
+    """Number of classes of a model's head, of the last one of a cascade."""
+    for place in HEADS:
+        head = reduce(lambda part, name: getattr(part, name, None), place.split('.'), model)
+        classes = getattr(head[-1] if isinstance(head, nn.ModuleList) else head, 'num_classes', None)
+        if isinstance(classes, int):
+            return classes
+    return None

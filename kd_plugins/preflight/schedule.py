@@ -11,7 +11,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import nn
 
 from kd_plugins.build import explain_failure
-from kd_plugins.errors import Fault
+from kd_plugins.errors import Fault, describe_error
 
 # stands for the number of iterations of an epoch, which only the data know
 ITERATIONS = 1000
@@ -32,7 +32,7 @@ def schedule_faults(config: Any, model: nn.Module) -> list[Fault]:
         wrapper = build_optim_wrapper(model, copy.deepcopy(wanted))
     except Exception as error:
         # mmengine and torch have seen nothing but the config
-        return list(explain_failure(error, 'optim_wrapper', wanted).faults)
+        return _constructor_faults(wanted, model, error) or list(explain_failure(error, 'optim_wrapper', wanted).faults)
     schedules = config.get('param_scheduler')
     if not isinstance(getattr(wrapper, 'optimizer', None), torch.optim.Optimizer) or schedules is None:
         return []
@@ -46,6 +46,27 @@ def schedule_faults(config: Any, model: nn.Module) -> list[Fault]:
             except Exception as error:
                 faults += explain_failure(error, where, schedule).faults
     return faults
+
+
+def _constructor_faults(wanted: Any, model: nn.Module, error: Exception) -> list[Fault]:
+    """A fault where a constructor could work with the student, and not with what is around it."""
+    student = getattr(model, 'architecture', None)
+    if student is None or not isinstance(wanted, dict) or not wanted.get('constructor'):
+        return []
+    try:
+        build_optim_wrapper(student, copy.deepcopy(wanted))
+    except Exception:
+        return []
+    return [
+        Fault(
+            'optim_wrapper.constructor',
+            'a constructor that takes any model',
+            f'{wanted["constructor"]!r}, which takes the student alone and no {type(model).__name__} around it '
+            f'({describe_error(error)})',
+            'remove it and what it alone reads in paramwise_cfg, or choose a student whose recipe has none; learning '
+            "rates of parts are set by paramwise_cfg=dict(custom_keys={'architecture.backbone': dict(lr_mult=0.1)})",
+        )
+    ]
 
 
 def _build(schedule: dict[str, Any], wrapper: Any, train_cfg: dict[str, Any]) -> None:

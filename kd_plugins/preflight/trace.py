@@ -165,7 +165,10 @@ class Tracer:
             how = f"declare connectors=dict({name}='auto') and give {argument} connector={name!r}"
         else:
             how = "add connector='auto' to the loss"
-        return f'{how}, which makes them meet with {chosen}'
+        how = f'{how}, which makes them meet with {chosen}'
+        if argument.startswith('preds') and len(student) == len(teacher) == 4 and student[1] != teacher[1]:
+            return f'if these are class maps, give both heads the same num_classes; if they are features, {how}'
+        return how
 
     def _describe(
         self, mapping: LossSpec, picked: Mapping[str, Any], connected: Mapping[str, Any], value: Any

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kd_plugins.build import resolve_model_config
+from kd_plugins.build.beginning import KEYS, beginnings
 from kd_plugins.checkpoint import local_path
 from kd_plugins.errors import Fault, UserError, join_path
 
@@ -21,7 +22,7 @@ class Place(NamedTuple):
         node: A dict of the config.
         path: Keys below it of what names the file; with ``cfg_path`` they lie in the config of the library.
         file: Path or address; None where the library lists none.
-        used: Whether training needs it: what a backbone begins with it does not where the whole model is loaded.
+        used: Whether training needs it: what a part begins with it does not where the whole model is loaded.
     """
 
     where: str
@@ -44,6 +45,8 @@ def set_aside_absent_weights(model: Any) -> list[Fault]:
     for place in list(_places(model, 'model')):
         if place.file is None or local_path(place.file).is_file():
             continue
+        if not place.used and place.node.get('pretrained') is True:
+            continue  # its key may be that of the whole model's weights, which are here
         remote = '://' in place.file
         if place.used:
             warnings.append(
@@ -56,7 +59,7 @@ def set_aside_absent_weights(model: Any) -> list[Fault]:
             )
         _take_out(place)
         model_config = place.node.get(CHECKPOINTS.get(place.path[-1], ''))
-        if isinstance(model_config, dict) and model_config.get('pretrained'):
+        if isinstance(model_config, dict) and 'cfg_path' in model_config and model_config.get('pretrained'):
             model_config['pretrained'] = False
     return warnings
 
@@ -65,14 +68,17 @@ def _take_out(place: Place) -> None:
     node = place.node
     *parents, key = place.path
     for parent in parents:
-        if parent not in node:
+        if isinstance(node, dict) and parent not in node:
             node[parent] = {}
-        node = node[parent]
+        node = node[parent] if isinstance(node, dict) else node[int(parent)]
     node[key] = False if node.get(key) is True else None
 
 
 def _places(node: Any, where: str, replaced: bool = False) -> Iterator[Place]:
-    """Every place below a dict; where ``replaced``, a checkpoint stands for the pretrained weights of the model."""
+    """Every place below a part of a config; where ``replaced``, a checkpoint stands for what the model begins with."""
+    if isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from _places(child, f'{where}.{index}', replaced)
     if not isinstance(node, dict):
         return
     for key in CHECKPOINTS:
@@ -81,12 +87,13 @@ def _places(node: Any, where: str, replaced: bool = False) -> Iterator[Place]:
     if 'cfg_path' in node:
         yield from _places_in_library(node, where, replaced)
         return
-    begin = _begin(node)
-    if begin is not None:
-        yield Place(join_path(where, 'init_cfg.checkpoint'), node, ('init_cfg',), begin)
     for key, child in node.items():
-        below = any(key == name and node.get(checkpoint) for checkpoint, name in CHECKPOINTS.items())
-        yield from _places(child, join_path(where, str(key)), below)
+        if key in KEYS:
+            for path, file in beginnings({key: child}):
+                yield Place(join_path(where, *path), node, (key,), file, not replaced)
+        else:
+            below = replaced or any(key == name and node.get(checkpoint) for checkpoint, name in CHECKPOINTS.items())
+            yield from _places(child, join_path(where, str(key)), below)
 
 
 def _places_in_library(node: Any, where: str, replaced: bool) -> Iterator[Place]:
@@ -97,26 +104,6 @@ def _places_in_library(node: Any, where: str, replaced: bool) -> Iterator[Place]
     whole = bool(node.get('pretrained'))
     if whole and not replaced:
         yield Place(join_path(where, 'pretrained'), node, ('pretrained',), address)
-    used = not whole and not replaced
-    if isinstance(config.get('pretrained'), str):  # of mmseg, for the backbone
-        yield Place(join_path(where, 'pretrained'), node, ('pretrained',), config['pretrained'], used)
-    for path, begin in _begins(config):
-        yield Place(join_path(where, '.'.join((*path, 'checkpoint'))), node, path, begin, used)
-
-
-def _begins(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every ``init_cfg`` below a dict that names weights: its keys, and the file."""
-    begin = _begin(config)
-    if begin is not None:
-        yield ('init_cfg',), begin
-    for key, child in config.items():
-        if isinstance(child, Mapping):
-            yield from (((str(key), *path), file) for path, file in _begins(child))
-
-
-def _begin(config: Mapping[str, Any]) -> str | None:
-    """The file whose weights a part of a model begins with, by its ``init_cfg``."""
-    start = config.get('init_cfg')
-    if isinstance(start, Mapping) and start.get('type') == 'Pretrained' and isinstance(start.get('checkpoint'), str):
-        return str(start['checkpoint'])
-    return None
+    for path, file in beginnings(config):
+        key = next(index for index, step in enumerate(path) if step in KEYS)
+        yield Place(join_path(where, *path), node, path[: key + 1], file, not whole and not replaced)

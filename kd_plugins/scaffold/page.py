@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kd_plugins.build import read_library_config
 from kd_plugins.config_text import assign, comment, render
 from kd_plugins.preflight.shapes import describe_shape
 from kd_plugins.scaffold.data import DATASETS
 from kd_plugins.scaffold.method import explain_weights, losses_of
-from kd_plugins.scaffold.models import Model
 from kd_plugins.scaffold.plan import Plan
-from kd_plugins.scaffold.stages import Stage
+from kd_plugins.scaffold.stages import Source, Stage
 
-NORMALISATION = ('mean', 'std', 'to_rgb', 'bgr_to_rgb', 'rgb_to_bgr')
-AS_TRAINED = 'as the teacher was trained; the student, untrained, can learn with any'
+AS_THE_TEACHER = 'Images are normalised as the teacher was trained; the student, untrained, can learn with any.'
+AS_EACH = 'Each model gets images that are normalised as its weights were trained; those of the teacher are converted.'
+# in MultiTeacherDistill
+TEACHER = 'teacher'
 UNTRAINED = 'random weights teach nothing: train the teacher on these data, and name its checkpoint here'
 
 
@@ -32,8 +33,8 @@ def write_page(plan: Plan) -> str:
         assign('_base_', _bases(plan)),
         '',
         *_images(plan),
-        *_normalisation(plan),
         _explanation(plan),
+        *_normalisation(plan),
         _model(plan),
         '',
         assign('val_cfg', dict(type='kd_plugins.SingleTeacherDistillValLoop')),
@@ -87,27 +88,6 @@ def _images(plan: Plan) -> list[str]:
     ]
 
 
-def _normalisation(plan: Plan) -> list[str]:
-    """How a trained teacher wants its images, where a classifier's inherited config does otherwise."""
-    if plan.dataset.classes is None or not _teacher_is_trained(plan):
-        return []
-    base = plan.student.whole if plan.own_recipe else read_library_config(plan.dataset.bases[0])
-    wanted = _wanted(plan, base.get('data_preprocessor'), plan.teacher.whole.get('data_preprocessor'))
-    return [comment(AS_TRAINED), assign('data_preprocessor', wanted), ''] if wanted else []
-
-
-def _wanted(plan: Plan, inherited: Any, teacher: Any) -> dict[str, Any]:
-    """What a trained teacher's normalisation has that the inherited one has not."""
-    inherited, teacher = inherited or {}, teacher or {}
-    if not _teacher_is_trained(plan) or all(inherited.get(key) == teacher.get(key) for key in NORMALISATION):
-        return {}
-    return {key: teacher[key] for key in NORMALISATION if key in teacher}
-
-
-def _teacher_is_trained(plan: Plan) -> bool:
-    return plan.teacher_knows_data and bool(plan.pretrained or plan.request.teacher_ckpt)
-
-
 def _explanation(plan: Plan) -> str:
     lines = []
     if plan.own_recipe:
@@ -117,6 +97,10 @@ def _explanation(plan: Plan) -> str:
     if plan.student.mixes:
         mixes = ' and '.join(plan.student.mixes)
         lines.append(f'The student trains on mixed images ({mixes}), as it does alone; the teacher sees the same.')
+    if plan.normalisation.of_teacher:
+        lines.append(AS_EACH)
+    elif plan.normalisation.on_top or plan.normalisation.in_student:
+        lines.append(AS_THE_TEACHER)
     if plan.pairs:
         lines.append(f'Paired by resolution, student and teacher, at {plan.size[0]}x{plan.size[1]} pixels:')
         lines += [f'  {_describe(student)} and {_describe(teacher)}' for student, teacher in plan.pairs]
@@ -129,38 +113,53 @@ def _explanation(plan: Plan) -> str:
     return comment('\n'.join(lines))
 
 
+def _normalisation(plan: Plan) -> list[str]:
+    changes = plan.normalisation.on_top
+    return [assign('data_preprocessor', changes)] if changes else []
+
+
 def _describe(stage: Stage) -> str:
     element = '' if stage.source.data_idx is None else f'[{stage.source.data_idx}]'
     return f'{stage.source.path}{element} {describe_shape(stage.source.shape[1:])} (stride {stage.stride})'
 
 
 def _losses(plan: Plan) -> dict[str, dict[str, Any]]:
-    return losses_of(plan.method, plan.pairs, plan.logits, plan.dataset)
+    pairs, scores = plan.pairs, plan.logits
+    if plan.normalisation.of_teacher:
+        pairs = [(student, replace(teacher, source=_of_teacher(teacher.source))) for student, teacher in pairs]
+        scores = (scores[0], _of_teacher(scores[1])) if scores else None
+    return losses_of(plan.method, pairs, scores, plan.dataset)
+
+
+def _of_teacher(source: Source) -> Source:
+    return replace(source, path=f'{TEACHER}.{source.path}')
 
 
 def _model(plan: Plan) -> str:
     distiller = dict(type='kd_plugins.ConfigurableDistiller', distill_losses=_losses(plan))
+    normalisation = plan.normalisation
+    kind = 'MultiTeacherDistill' if normalisation.of_teacher else 'SingleTeacherDistill'
+    student = dict(cfg_path=plan.student.path, pretrained=False, **plan.changes(plan.student))
+    if normalisation.in_student:
+        student['data_preprocessor'] = normalisation.in_student
     lines = ['_delete_=True,'] if plan.own_recipe else []
-    lines += [
-        "type='kd_plugins.SingleTeacherDistill',",
-        _part('architecture', plan.student, pretrained=False, **plan.changes(plan.student), **_preprocessor(plan)),
-        _part('teacher', plan.teacher, pretrained=plan.pretrained, **plan.changes(plan.teacher)),
-    ]
-    if plan.request.teacher_ckpt:
-        lines.append(f'teacher_ckpt={render(plan.request.teacher_ckpt)},')
-    elif not plan.pretrained:
-        lines += [comment(UNTRAINED), 'teacher_ckpt=None,']
-    lines.append(f'distiller={render(distiller, indent=4, broken=2)},')
+    lines += [f"type='kd_plugins.{kind}',", _argument('architecture', student), *_teacher(plan)]
+    lines.append(_argument('distiller', distiller, broken=2))
     return '\n'.join(['model = dict(', *(f'    {line}' for line in lines), ')'])
 
 
-def _preprocessor(plan: Plan) -> dict[str, Any]:
-    """How a trained teacher wants its images, where a detector's or a segmentor's own preprocessor does otherwise."""
-    own, teacher = (model.whole.model.get('data_preprocessor') for model in (plan.student, plan.teacher))
-    wanted = _wanted(plan, own, teacher)
-    return dict(data_preprocessor=wanted) if wanted else {}
+def _teacher(plan: Plan) -> list[str]:
+    config = dict(cfg_path=plan.teacher.path, pretrained=plan.pretrained, **plan.changes(plan.teacher))
+    checkpoint = plan.request.teacher_ckpt
+    if plan.normalisation.of_teacher:
+        given = dict(ckpt_path=checkpoint) if checkpoint else {}
+        teacher = dict(build_cfg=config, **given, data_preprocessor=plan.normalisation.of_teacher)
+        return [_argument('teachers', {TEACHER: teacher}, broken=2)]
+    lines = [_argument('teacher', config)]
+    if checkpoint:
+        return [*lines, _argument('teacher_ckpt', checkpoint)]
+    return lines if plan.pretrained else [*lines, comment(UNTRAINED), _argument('teacher_ckpt', None)]
 
 
-def _part(key: str, model: Model, **changes: Any) -> str:
-    config: dict[str, Any] = dict(cfg_path=model.path, **changes)
-    return f'{key}={render(config, indent=4, before=len(key) + 1)},'
+def _argument(key: str, value: Any, broken: int = 0) -> str:
+    return f'{key}={render(value, indent=4, before=len(key) + 1, broken=broken)},'

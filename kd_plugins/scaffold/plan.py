@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mmengine.registry import DefaultScope
 
-from kd_plugins.build import FALLBACK_SCOPE
+from kd_plugins.build import FALLBACK_SCOPE, read_library_config
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight.modules import ModuleRow
 from kd_plugins.preflight.probe import probe_batch
@@ -17,6 +18,7 @@ from kd_plugins.scaffold.data import DATASETS, Dataset, own_data
 from kd_plugins.scaffold.libraries import LIBRARIES
 from kd_plugins.scaffold.method import METHODS, Method
 from kd_plugins.scaffold.models import Model, find_model, trace, wants_size
+from kd_plugins.scaffold.normalisation import Normalisation, settle_normalisation
 from kd_plugins.scaffold.stages import (
     Source,
     Stage,
@@ -93,6 +95,14 @@ class Plan:
     def teacher_knows_data(self) -> bool:
         """Whether the teacher's own config trains on these data."""
         return self.teacher.trains_on(self.dataset.kind) and not self.changes(self.teacher)
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """What the config says of the normalisation of images, for a trained teacher."""
+        if not self.teacher_knows_data or not (self.pretrained or self.request.teacher_ckpt):
+            return Normalisation()
+        inherited = self.student.whole if self.own_recipe else read_library_config(self.dataset.bases[0])
+        return settle_normalisation(inherited, self.student, self.teacher)
 
     def changes(self, model: Model) -> dict[str, Any]:
         """What in a model's config has to change for these data."""
@@ -179,6 +189,10 @@ def _find_scores(
 ) -> tuple[Source, Source] | None:
     student, teacher = (find_class_maps(found) if classes is None else find_logits(found, classes) for found in rows)
     if student and teacher:
+        if student.shape[1] != teacher.shape[1]:
+            expected, got = (f'{maps.shape[1]} classes' for maps in (student, teacher))
+            advice = 'choose a teacher that tells the same classes apart'
+            raise UserError(Fault(models[1].where, f"the student's {expected}", f'{models[1].path}, of {got}', advice))
         return student, teacher
     if required:
         model = models[0] if student is None else models[1]

@@ -1,6 +1,6 @@
 """The teacher: built, loaded, frozen; or several of them."""
 
-from kd_plugins.teacher.build import build_teacher, is_trained, loads_itself
+from kd_plugins.teacher.build import build_teacher, is_trained
 from kd_plugins.teacher.frozen_teacher import FrozenTeacher
 from kd_plugins.teacher.teacher_forward import TeacherForward
 from kd_plugins.teacher.teachers import Teachers, are_trained, build_teachers
@@ -13,5 +13,4 @@ __all__ = [
     'build_teacher',
     'build_teachers',
     'is_trained',
-    'loads_itself',
 ]

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import nn
 
-from kd_plugins.build import build_model, initialise
+from kd_plugins.build import beginnings, build_model, initialise
 from kd_plugins.checkpoint import load_strictly
 from kd_plugins.errors import Faults
 
@@ -32,7 +32,7 @@ def build_teacher(
     Raises:
         UserError: The config is not that of a model, or the checkpoint cannot be read or does not fit.
     """
-    if checkpoint and isinstance(config, Mapping) and config.get('pretrained'):
+    if checkpoint and isinstance(config, Mapping) and 'cfg_path' in config and config.get('pretrained'):
         config = {**config, 'pretrained': False}
     model, has_weights = build_model(config, where)
     if checkpoint:
@@ -59,11 +59,4 @@ def is_trained(config: Any, checkpoint: str | None) -> bool:
         checkpoint: As for :func:`build_teacher`.
     """
     given = isinstance(config, nn.Module) or (isinstance(config, Mapping) and bool(config.get('pretrained')))
-    return bool(checkpoint) or given or loads_itself(config)
-
-
-def loads_itself(config: Any) -> bool:
-    """Whether an ``init_cfg`` somewhere in a model's config names a checkpoint."""
-    if isinstance(config, dict):
-        return config.get('type') == 'Pretrained' or any(map(loads_itself, config.values()))
-    return isinstance(config, (list, tuple)) and any(map(loads_itself, config))
+    return bool(checkpoint) or given or any(beginnings(config))

@@ -123,6 +123,12 @@ class TestBuildModel:
         assert model.head.fc.out_features == 10
         assert len(model.backbone.layer4) == 2
 
+    def test_keys_that_replace_a_part_still_do_so_in_a_second_model(self):
+        config = ConfigDict(cfg_path=RESNET18, head=dict(_delete_=True, type='ClsHead'))
+        for _ in range(2):
+            model, _ = build_model(config, 'here')
+            assert type(model.head).__name__ == 'ClsHead'
+
     def test_data_preprocessor_is_replaced(self):
         config = dict(type='ToyClassifier', data_preprocessor=dict(type='BaseDataPreprocessor'))
         model, _ = build_model(config, 'here', dict(type='ImgDataPreprocessor', mean=[1, 2, 3], std=[1, 1, 1]))

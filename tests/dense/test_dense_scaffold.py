@@ -3,6 +3,7 @@
 import pytest
 
 from kd_plugins.engine.config import load_config
+from kd_plugins.preflight import build_from_config
 from tools import new_config
 
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -45,13 +46,41 @@ def test_levels_are_paired_by_their_stride(tmp_path):
     }
 
 
-def test_the_teachers_normalisation(tmp_path):
+@pytest.mark.parametrize(
+    ('teacher', 'normalisation'),
+    [
+        # Caffe's weights know images in BGR, of standard deviation 1, and YOLOX those of the file
+        ('retinanet_r101-caffe_fpn_1x_coco', dict(mean=[103.53, 116.28, 123.675], std=[1.0] * 3, to_rgb=False)),
+        ('yolox_l_8xb8-300e_coco', dict(mean=[0.0] * 3, std=[1.0] * 3, to_rgb=False)),
+    ],
+)
+def test_a_pretrained_student_and_its_teacher_have_normalisations_of_their_own(tmp_path, teacher, normalisation):
     out = tmp_path / 'new.py'
-    assert run(out, 'pkd', 'retinanet_r101-caffe_fpn_1x_coco', RETINANET) == 0
+    assert run(out, 'pkd', teacher, RETINANET) == 0
     config = load_config(out)
-    # Caffe's weights know images in BGR, of standard deviation 1
-    assert config.model.architecture.data_preprocessor.std == [1.0, 1.0, 1.0]
-    assert config.model.architecture.data_preprocessor.bgr_to_rgb is False
+    assert config.model.architecture == dict(cfg_path=RETINANET, pretrained=False)
+    assert config.model.teachers.teacher.data_preprocessor == normalisation
+    assert 'those of the teacher are converted' in out.read_text()
+
+
+def test_a_student_from_scratch_takes_the_teachers_normalisation(tmp_path):
+    out = tmp_path / 'new.py'
+    assert run(out, 'pkd', 'yolox_l_8xb8-300e_coco', 'rtmdet_l_8xb32-300e_coco') == 0
+    changes = load_config(out).model.architecture.data_preprocessor
+    assert changes == dict(mean=None, std=None, bgr_to_rgb=False)
+
+
+def test_a_segmentor_from_scratch_takes_the_teachers_normalisation(tmp_path):
+    out = tmp_path / 'new.py'
+    student = 'bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024'
+    assert run(out, 'cwd', 'cgnet_fcn_4xb4-60k_cityscapes-680x680', student) == 0
+    config = load_config(out)
+    mean = [72.39239876, 82.90891754, 73.15835921]
+    assert config.data_preprocessor.mean == mean
+    config.model.teacher.pretrained = False  # not downloaded here
+    model = build_from_config(config)
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(mean)
+    assert model.data_preprocessor.size == (1024, 1024)
 
 
 def test_pyramids_of_different_width_get_connectors(tmp_path, capsys):
@@ -86,6 +115,7 @@ def test_segmentors(tmp_path):
         ('pkd', 'retinanet_r101_fpn_2x_coc', RETINANET, [], '--teacher', "did you mean 'retinanet_r101_fpn_2x_coco'"),
         ('pkd', RETINANET, RETINANET, ['--dataset', 'digits'], '--dataset', 'leave it out'),
         ('pkd', RETINANET, 'cornernet_hourglass104_8xb6-210e-mstest_coco', [], '--student', 'feature pyramid'),
+        ('cwd', 'pspnet_r50-d8_4xb4-80k_ade20k-512x512', PSPNET, [], '--teacher', '150 classes'),
         ('cwd', PSPNET, 'mask2former_r50_8xb2-90k_cityscapes-512x1024', [], '--student', '320 x 320 pixels'),
     ],
 )

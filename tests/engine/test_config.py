@@ -33,7 +33,7 @@ def test_bare_names_of_ours_get_their_scope(tmp_path):
 
 
 def test_a_scope_of_the_users_own_is_left_alone(tmp_path):
-    config = load_config(write(tmp_path, "model = dict(_scope_='mmdet', type='SingleTeacherDistill')\n"))
+    config = load_config(write(tmp_path, "model = dict(_scope_='mmyolo', type='SingleTeacherDistill')\n"))
     assert config.model.type == 'SingleTeacherDistill'
 
 
@@ -100,6 +100,26 @@ def test_file_that_is_no_config(tmp_path, text, said):
         load_config(path)
     assert said in str(error.value)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'expected'),
+    [
+        ('optim_wrapper', "'SGD'", 'a dict'),
+        ('train_dataloader', '[]', 'a dict'),
+        ('default_hooks', "['x']", 'a dict'),
+        ('param_scheduler', "'x'", 'a dict, or a list of them'),
+        ('val_evaluator', "'Accuracy'", 'a dict, or a list of them'),
+    ],
+)
+def test_a_value_where_a_dict_belongs(tmp_path, key, value, expected):
+    with pytest.raises(UserError, match=f'^{key}: expected {expected}, got '):
+        load_config(write(tmp_path, f'{MINIMAL}{key} = {value}\n'))
+
+
+def test_what_may_be_left_out_or_listed(tmp_path):
+    text = 'val_cfg = None\nval_dataloader = None\nparam_scheduler = []\nval_evaluator = [dict(type="Accuracy")]\n'
+    assert load_config(write(tmp_path, MINIMAL + text)).param_scheduler == []
 
 
 def test_option_that_does_not_fit(tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from kd_plugins.engine.config import load_config
 from kd_plugins.errors import UserError
-from kd_plugins.preflight import check_training
+from kd_plugins.preflight import check_training, inspect_training
 
 STUDENT = Path(__file__).parents[2] / 'configs/quickstart/student_cnn_digits.py'
 
@@ -33,6 +33,18 @@ def test_a_good_config_passes_without_a_trace(config, tmp_path, capsys):
     assert config.pretty_text == written
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ''
+
+
+def test_a_device_that_is_elsewhere(config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    with pytest.raises(UserError, match=r'^optim_wrapper\.type: expected a GPU for AmpOptimWrapper'):
+        check_training(config)
+
+    findings = inspect_training(config, ready=False)
+
+    assert findings.faults == []
+    assert [fault.where for fault in findings.warnings] == ['optim_wrapper.type']
 
 
 def test_a_model_that_its_own_data_cannot_run_through(config):

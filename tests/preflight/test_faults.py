@@ -367,6 +367,27 @@ def test_data_idx_outside_of_the_record(form, source, index, got, config, check)
     check(config, where, 'an element of', got, 'data_idx')
 
 
+def test_connector_idx_without_a_connector(form, config, check):
+    if form == 'long':
+        put(config, f'{MAPPINGS}.loss_kl.preds_S.connector_idx', 0)
+    else:
+        put(config, f'{KL}.student', dict(source='head.fc', connector_idx=0))
+    where = place(form, f'{MAPPINGS}.loss_kl.preds_S.connector_idx', f'{KL}.student.connector_idx')
+    check(config, where, 'a connector', 'connector_idx=0', 'data_idx')
+
+
+def test_connector_idx_of_a_connector_that_returns_one_tensor(form, config, check):
+    where = place(form, f'{S_FEATURE}.connector_idx', f'{FEATURE}.student.connector_idx')
+    put(config, where, 0)
+    check(config, where, 'an element of', 'connector_idx=0 of a Tensor', 'correct connector_idx')
+
+
+def test_connector_idx_where_no_connector_is_needed(check):
+    config = good_config('short')
+    put(config, f'{KL}.student', dict(source='head.fc', connector='auto', connector_idx=0))
+    check(config, f'{KL}.student.connector_idx', 'an element of', 'connector_idx=0 of a Tensor', 'leave it out')
+
+
 def test_tuple_without_data_idx(form, config, check):
     put(config, SOURCES[form]['student'], 'pair')
     where = place(form, f'{MAPPINGS}.loss_kl.preds_S', f'{KL}.student')
@@ -819,6 +840,11 @@ def test_parameters_without_gradient_stop_several_processes(tmp_path):
     (fault,) = inspect_training(config).faults
     assert is_about(fault, 'model', 'a gradient', '2 without: architecture.spare.weight', 'find_unused_parameters=True')
     config.find_unused_parameters = True
+    assert inspect_training(config).faults == []
+    # as prepare_distributed writes it where there are no GPUs
+    config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', find_unused_parameters=False)
+    assert inspect_training(config).faults == [fault]
+    config.model_wrapper_cfg.find_unused_parameters = True
     assert inspect_training(config).faults == []
 
 

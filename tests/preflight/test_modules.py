@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmpretrain import get_model
 from torch import nn
-from toy import CLASSES, STUDENT_CHANNELS, ToyClassifier, count_hooks, toy_batch
+from toy import CLASSES, STUDENT_CHANNELS, ToyClassifier, count_hooks, runner_config, toy_batch
 
+from kd_plugins.preflight import inspect_modules
 from kd_plugins.preflight.modules import ModuleRow, list_modules, select
 
 
@@ -101,3 +103,15 @@ def test_selects_by_pattern(resnet_rows):
     assert names('*.layer4.1.relu') == ['backbone.layer4.1.relu']
     assert names('Head*') == []
     assert names(None) == [row.name for row in resnet_rows]
+
+
+def test_several_teachers_are_listed_under_the_names_that_sources_begin_with(tmp_path):
+    losses = dict(loss_kl=dict(type='KLDivergence', student='fc', teacher='a.fc'))
+    model = dict(
+        type='kd_plugins.MultiTeacherDistill',
+        architecture=dict(type='ToyClassifier'),
+        teachers={name: dict(build_cfg=dict(type='ToyClassifier')) for name in ('a', 'b')},
+        distiller=dict(type='ConfigurableDistiller', distill_losses=losses),
+    )
+    rows = by_name(inspect_modules(Config(runner_config(tmp_path, model)), 'teacher'))
+    assert rows['a.fc'].outputs == rows['b.fc'].outputs == ((2, CLASSES),)

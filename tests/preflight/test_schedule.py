@@ -2,8 +2,11 @@
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import nn
+from toy import algorithm_config, logits_only
 
+from kd_plugins.algorithms import SingleTeacherDistill
 from kd_plugins.preflight.schedule import schedule_faults
 
 GOOD = dict(
@@ -43,3 +46,33 @@ def test_what_cannot_be_built(changes, where, said):
     assert len(found) == 1
     assert found[0].where.startswith(where)
     assert said in found[0].got
+
+
+@pytest.mark.parametrize('optimizer', ['AdamW', 'Adaam'])
+def test_a_constructor_that_wants_the_student_itself(optimizer):
+    student = dict(
+        type='ImageClassifier',
+        backbone=dict(type='VisionTransformer', arch='deit-tiny', img_size=32, patch_size=16),
+        head=dict(type='VisionTransformerClsHead', num_classes=3, in_channels=192),
+    )
+    wanted = dict(
+        constructor='LearningRateDecayOptimWrapperConstructor',
+        paramwise_cfg=dict(layer_decay_rate=0.75),
+        optimizer=dict(type=optimizer, lr=0.1, weight_decay=0.1),
+    )
+    distiller = logits_only()
+    distiller['student_recorders']['logits']['source'] = 'head.layers.head'
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = SingleTeacherDistill(**algorithm_config(architecture=student, distiller=distiller))
+        found = schedule_faults(Config(dict(optim_wrapper=wanted)), model)
+        alone = schedule_faults(Config(dict(optim_wrapper=wanted)), model.student)
+    (fault,) = found
+    if optimizer == 'Adaam':
+        assert found == alone
+        return
+    assert alone == []
+    assert fault.where == 'optim_wrapper.constructor'
+    assert 'no SingleTeacherDistill around it' in fault.got
+    assert 'get_layer_depth' in fault.got
+    assert 'remove it' in fault.advice
+    assert "custom_keys={'architecture.backbone" in fault.advice

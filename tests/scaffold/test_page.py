@@ -7,6 +7,11 @@ from mmengine.config import Config
 
 from kd_plugins.errors import UserError
 from kd_plugins.scaffold import METHODS, Request, make_plan, write_page
+from kd_plugins.scaffold.data import own_data
+from kd_plugins.scaffold.libraries import LIBRARIES
+from kd_plugins.scaffold.models import Model
+from kd_plugins.scaffold.plan import Plan
+from kd_plugins.scaffold.stages import Source, Stage
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 RESNET18 = 'resnet/resnet18_8xb32_in1k.py'
@@ -126,10 +131,101 @@ def test_a_teacher_of_other_data_is_not_pretrained(tmp_path):
 
 
 def test_a_trained_teacher_gets_its_own_normalisation(tmp_path):
-    _, config = page(tmp_path, teacher='regnetx-400mf_8xb128_in1k', method='kd')
+    text, config = page(tmp_path, teacher='regnetx-400mf_8xb128_in1k', method='kd')
+    assert 'Images are normalised as the teacher was trained' in text
     assert config.data_preprocessor.mean == [103.53, 116.28, 123.675]
     assert config.data_preprocessor.to_rgb is False
     assert config.data_preprocessor.num_classes == 1000
+
+
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
+CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
+TORCHVISION = dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
+
+
+def detector(preprocessor, where, on_top=False, **changes):
+    """A model as mmdet ships it, and as mmseg does with its preprocessor on top as well."""
+    whole = dict(model=dict(data_preprocessor=preprocessor, **changes))
+    whole['train_dataloader'] = dict(dataset=dict(type='CocoDataset', data_root='data/coco/'))
+    if on_top:
+        whole['data_preprocessor'] = preprocessor
+    return Model(LIBRARIES['mmdet'], f'mmdet::{where}/{where}.py', f'--{where}', Config(whole), 'https://weights')
+
+
+def dense_page(tmp_path, student, teacher, **changes):
+    """As :func:`page`, for two models that need not be built."""
+    level = Stage(8, Source('neck', (2, 256, 40, 40), data_idx=0))
+    request = Request('pkd', teacher.name, student.name, out=tmp_path / 'new.py', configs=CONFIGS, **changes)
+    text = write_page(Plan(request, student, teacher, own_data(student.whole), (320, 320), [(level, level)], None))
+    text = text.replace(f"_base_ = ['{student.path}']", 'model = dict()').replace('_delete_=True,', '')
+    return text, Config.fromstring(text.replace('model = dict()\n', ''), '.py')
+
+
+def test_a_detector_that_learns_from_scratch_takes_the_teachers_normalisation(tmp_path):
+    text, config = dense_page(tmp_path, detector(IMAGENET, 'student'), detector(CAFFE, 'teacher'))
+    assert config.model.type == 'kd_plugins.SingleTeacherDistill'
+    assert config.model.architecture.data_preprocessor == CAFFE
+    assert 'Images are normalised as the teacher was trained' in text
+
+
+def test_a_teacher_without_normalisation(tmp_path):
+    _, config = dense_page(tmp_path, detector(IMAGENET, 'student'), detector(dict(pad_size_divisor=32), 'teacher'))
+    assert config.model.architecture.data_preprocessor == dict(mean=None, std=None, bgr_to_rgb=False)
+
+
+@pytest.mark.parametrize('teacher', [dict(IMAGENET), dict(IMAGENET, mean=(123.675, 116.28, 103.53), pad_value=1)])
+def test_normalisations_that_are_one(tmp_path, teacher):
+    text, config = dense_page(tmp_path, detector(IMAGENET, 'student'), detector(teacher, 'teacher'))
+    assert 'data_preprocessor' not in text
+    assert 'ormalised' not in text
+    assert config.model.type == 'kd_plugins.SingleTeacherDistill'
+
+
+def test_the_preprocessor_on_top_of_the_students_config_is_the_one_that_counts(tmp_path):
+    _, config = dense_page(tmp_path, detector(IMAGENET, 'student', on_top=True), detector(CAFFE, 'teacher'))
+    assert config.data_preprocessor == CAFFE
+    assert 'data_preprocessor' not in config.model.architecture
+
+
+BEGUN = [dict(backbone=TORCHVISION), dict(pretrained='open-mmlab://resnet50_v1c', backbone=dict())]
+
+
+@pytest.mark.parametrize('begun', BEGUN)
+@pytest.mark.parametrize('on_top', [False, True])
+def test_a_pretrained_student_keeps_its_normalisation(tmp_path, begun, on_top):
+    teacher = detector(CAFFE, 'teacher')
+    text, config = dense_page(tmp_path, detector(IMAGENET, 'student', on_top, **begun), teacher)
+    assert 'data_preprocessor' not in config
+    assert config.model.type == 'kd_plugins.MultiTeacherDistill'
+    assert config.model.architecture == dict(cfg_path='mmdet::student/student.py', pretrained=False)
+    assert config.model.teachers == dict(
+        teacher=dict(
+            build_cfg=dict(cfg_path=teacher.path, pretrained=True),
+            data_preprocessor=dict(mean=CAFFE['mean'], std=CAFFE['std'], to_rgb=False),
+        )
+    )
+    assert 'teacher' not in config.model
+    loss = config.model.distiller.distill_losses.loss_stride8
+    assert loss.student == dict(source='neck', data_idx=0)
+    assert loss.teacher == dict(source='teacher.neck', data_idx=0)
+    assert 'Each model gets images that are normalised as its weights were trained' in text
+
+
+def test_a_pretrained_student_of_a_teacher_without_normalisation(tmp_path):
+    student, teacher = detector(IMAGENET, 'student', backbone=TORCHVISION), detector({}, 'teacher')
+    _, config = dense_page(tmp_path, student, teacher, teacher_ckpt='work_dirs/teacher.pth')
+    assert config.model.teachers.teacher == dict(
+        build_cfg=dict(cfg_path=teacher.path, pretrained=False),
+        ckpt_path='work_dirs/teacher.pth',
+        data_preprocessor=dict(mean=[0.0] * 3, std=[1.0] * 3, to_rgb=False),
+    )
+    assert 'teacher_ckpt' not in config.model
+
+
+def test_a_pretrained_student_of_one_normalisation(tmp_path):
+    student = detector(IMAGENET, 'student', backbone=TORCHVISION)
+    _, config = dense_page(tmp_path, student, detector(IMAGENET, 'teacher'))
+    assert config.model.type == 'kd_plugins.SingleTeacherDistill'
 
 
 def test_says_that_images_are_mixed(tmp_path):

@@ -231,6 +231,9 @@ class TestRefused:
         losses = short(loss_kl=dict(type='KLDivergence', **both(source='bbox_head.gfl_cls', record_idx=0)))
         with pytest.raises(UserError, match=r'\(2, 3, 16, 16\) \(student\) and preds_T \(2, 5, 16, 16\) \(teacher\)'):
             check_training(config_of(tmp_path, losses, teacher=teacher))
+        # what is compared before the heads may be meant
+        findings = check_training(config_of(tmp_path, short(loss_pkd=level(0, type='PKDLoss')), teacher=teacher))
+        assert '5 classes of the teacher and 3 of the student' in [warning.got for warning in findings.warnings]
 
 
 class TestFpnTeacher:

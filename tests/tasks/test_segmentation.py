@@ -116,5 +116,7 @@ def test_a_teacher_without_the_auxiliary_head(tmp_path):
 
 def test_other_numbers_of_classes_are_refused(tmp_path):
     losses = dict(loss_cwd=dict(type='ChannelWiseDivergence', **LOGITS))
-    with pytest.raises(UserError, match=r'\(2, 4, 4, 8\) \(student\) and preds_T \(2, 6, 4, 8\) \(teacher\)'):
+    with pytest.raises(UserError, match=r'\(2, 4, 4, 8\) \(student\) and preds_T \(2, 6, 4, 8\) \(teacher\)') as error:
         check_training(config_of(tmp_path, dict(distill_losses=losses), teacher=segmentor(8, num_classes=6)))
+    # a trained convolution after the class maps would meet, and teach the student's own classes nothing
+    assert 'if these are class maps, give both heads the same num_classes; if ' in error.value.faults[0].advice

@@ -74,6 +74,23 @@ def test_a_model_keeps_its_weights(trained, warnings):
     assert warnings == []
 
 
+class BegunClassifier(ToyClassifier):
+    """Takes a path for its backbone, or None, as mmseg's models do."""
+
+    def __init__(self, pretrained=None, **kwargs):
+        assert pretrained is None or isinstance(pretrained, str)
+        super().__init__(init_cfg=dict(type='Pretrained', checkpoint=pretrained), **kwargs)
+
+
+def test_a_model_written_out_keeps_the_name_of_its_backbones_weights(tmp_path, trained, warnings):
+    torch.save(trained.state_dict(), tmp_path / 'a.pth')
+    config = dict(type=BegunClassifier, channels=6, pretrained=str(tmp_path / 'none.pth'))
+    assert is_same(snapshot(trained), snapshot(build_teacher(config, str(tmp_path / 'a.pth'))))
+    torch.save(trained.state_dict(), tmp_path / 'none.pth')
+    assert is_same(snapshot(trained), snapshot(build_teacher(config, None)))
+    assert warnings == []
+
+
 def test_random_weights_are_warned_of(warnings):
     build_teacher(CONFIG, None)
     (line,) = warnings
