@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import sys
+from types import MethodType
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.autograd import Function
 
 T = TypeVar('T')
+
+OPERATORS = 'mmcv.ops'
+# takes a table of classes, not feature maps
+FLAT = f'{OPERATORS}.focal_loss'
 
 
 def store_channels_last(model: nn.Module) -> None:
@@ -26,6 +33,30 @@ def store_contiguous(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not nn.parameter.is_lazy(module.weight):
             module.weight.data = module.weight.data.contiguous()
+
+
+def reads_in_order(model: nn.Module) -> bool:
+    """Whether a model has operators of mmcv, most of which read feature maps, or gradients, as contiguous ones.
+
+    They compute something else on others, and do not say so. Their layers are found, and the files of layers that call
+    them as functions.
+
+    Args:
+        model: Any model.
+    """
+    kinds = {kind for module in model.modules() for kind in type(module).__mro__}
+    return any(_is_operator(kind) or _calls_operators(sys.modules.get(kind.__module__)) for kind in kinds)
+
+
+def _is_operator(kind: type) -> bool:
+    return f'{kind.__module__}.'.startswith(f'{OPERATORS}.') and kind.__module__ != FLAT
+
+
+def _calls_operators(file: Any) -> bool:
+    """Whether a file has an operator as a function, the ``apply`` of a ``torch.autograd.Function``."""
+    methods = [value for value in getattr(file, '__dict__', {}).values() if isinstance(value, MethodType)]
+    owners = [method.__self__ for method in methods]
+    return any(isinstance(owner, type) and issubclass(owner, Function) and _is_operator(owner) for owner in owners)
 
 
 def wants_contiguous(error: Exception) -> bool:

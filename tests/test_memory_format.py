@@ -1,8 +1,13 @@
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 from torch import nn
+from torch.autograd import Function
 
 from kd_plugins.memory_format import (
+    reads_in_order,
     store_channels_last,
     store_contiguous,
     to_channels_last,
@@ -59,3 +64,39 @@ def test_a_model_that_views_its_feature_map():
     assert model.conv.weight.is_contiguous()
     assert torch.equal(model(to_contiguous(to_channels_last(images))), expected)
     assert not wants_contiguous(RuntimeError('out of memory'))
+
+
+def of_file(kind, name):
+    """A class as if it came from a file."""
+    return type(kind.__name__, (kind,), {'__module__': name})
+
+
+class TestOperatorsOfMmcv:
+    """They read memory in the order of the shape, whatever the strides say."""
+
+    def test_a_layer_is_found_wherever_it_is(self):
+        layer = of_file(nn.Module, 'mmcv.ops.roi_align')
+        assert reads_in_order(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ModuleList([layer()])))
+        assert reads_in_order(of_file(layer, 'somebody.heads')())
+
+    def test_other_models_have_none(self):
+        mine = [of_file(nn.Module, name) for name in ('mmcv.cnn.bricks', 'mmcv.opsy', 'torchvision.ops')]
+        assert not reads_in_order(nn.Sequential(nn.Conv2d(3, 4, 3), *(kind() for kind in mine)))
+
+    @pytest.mark.parametrize(
+        ('operators', 'found'),
+        [('mmcv.ops.deform_conv', True), ('mmcv.ops.focal_loss', False), ('torchvision.ops', False)],
+    )
+    def test_a_function_is_found_in_the_file_of_a_layer(self, monkeypatch, operators, found):
+        heads = ModuleType('somebodys_heads')
+        heads.deform_conv2d = of_file(Function, operators).apply
+        monkeypatch.setitem(sys.modules, heads.__name__, heads)
+        head = of_file(nn.Module, heads.__name__)
+        assert reads_in_order(nn.Sequential(head())) == found
+        assert reads_in_order(of_file(head, 'another_file')()) == found
+
+    def test_a_layer_that_a_file_names_is_none_that_it_has(self, monkeypatch):
+        heads = ModuleType('somebodys_heads')
+        heads.DeformConv2d = of_file(nn.Module, 'mmcv.ops.deform_conv')
+        monkeypatch.setitem(sys.modules, heads.__name__, heads)
+        assert not reads_in_order(of_file(nn.Module, heads.__name__)())

@@ -15,6 +15,7 @@ from kd_plugins.algorithms.inplace import forbid_inplace, in_eval_mode
 from kd_plugins.build import build_model
 from kd_plugins.errors import Faults
 from kd_plugins.memory_format import (
+    reads_in_order,
     store_channels_last,
     store_contiguous,
     to_channels_last,
@@ -45,11 +46,12 @@ class DistillAlgorithm(BaseModel):
         module_inplace: Leave activations of the student that work in place as they are. By default they are made to
             keep their input where a record of it would not stay true.
         channels_last: Keep images, feature maps and the weights of convolutions with channels last in memory, which
-            convolutions run fastest in.
+            convolutions run fastest in. What cannot run so, as models with operators of mmcv, does not.
         compile: Compile the student's forward with ``torch.compile``, its recorders included; a dict has the arguments
             of ``torch.compile``. Weights keep their names.
 
     Attributes:
+        channels_last: Whether it runs so.
         frozen_teacher: What is imitated and does not learn; None where there is no such model. It is outside the
             module tree, but moves and is cast with the algorithm. A checkpoint of MMRazor holds it: its weights are
             taken from there if it has no trained ones of its own, and left out otherwise.
@@ -83,9 +85,9 @@ class DistillAlgorithm(BaseModel):
         kept = forbid_inplace(student) if student is not None and not module_inplace else []
         # those that may overwrite their input if no record minds; compiled code needs no memory for it anyway
         self._activations = [] if compile else kept
-        self.channels_last = channels_last
-        self._layout_tried = not channels_last
-        if student is not None and channels_last:
+        self.channels_last = channels_last and (student is None or not reads_in_order(student))
+        self._layout_tried = False
+        if student is not None and self.channels_last:
             store_channels_last(student)
         if student is not None:
             faults.attempt(compile_recorded, student, compile)
@@ -94,6 +96,11 @@ class DistillAlgorithm(BaseModel):
     @property
     def student(self) -> nn.Module:
         """The model being trained; another name of ``architecture``."""
+        return self.architecture
+
+    @property
+    def detector(self) -> nn.Module:
+        """The student again: under this name mmdet's hooks look for the model inside of another."""
         return self.architecture
 
     def forward(self, inputs: torch.Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor') -> Any:
@@ -116,7 +123,7 @@ class DistillAlgorithm(BaseModel):
 
     def lay_out(self, inputs: Any, data_samples: Any) -> Any:
         """A batch in the memory layout that the student runs in, which the first batch decides."""
-        if not self._layout_tried:
+        if self.channels_last and not self._layout_tried:
             self._try_layout(inputs, data_samples)
         return to_channels_last(inputs) if self.channels_last else to_contiguous(inputs)
 
@@ -131,8 +138,12 @@ class DistillAlgorithm(BaseModel):
         except Exception as error:
             # what else it cannot do, the training will tell
             if wants_contiguous(error):
-                self.channels_last = False
-                store_contiguous(self.architecture)
+                self.keep_contiguous()
+
+    def keep_contiguous(self) -> None:
+        """Run all that learns in the layout that the shapes say from now on."""
+        self.channels_last = False
+        store_contiguous(self)
 
     def _run_forward(self, data: Any, mode: str) -> Any:
         if self.channels_last and isinstance(data, dict) and 'inputs' in data:

@@ -14,7 +14,7 @@ from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix
 from kd_plugins.algorithms.inplace import allow_inplace
 from kd_plugins.build import build_component
 from kd_plugins.errors import Fault, Faults, UserError
-from kd_plugins.memory_format import store_channels_last
+from kd_plugins.memory_format import reads_in_order, store_channels_last
 from kd_plugins.recorders import RecorderSet, map_tensors
 from kd_plugins.registry import MODELS
 from kd_plugins.teacher.cache import TeacherCache, refusals
@@ -64,7 +64,7 @@ class OneStepDistill(DistillAlgorithm):
             self.architecture.requires_grad_(False)
 
     def attach(self, teacher: nn.Module | None) -> Faults:
-        """Attach the recorders to both models.
+        """Attach the recorders to both models, and settle which of them have channels last.
 
         Args:
             teacher: What the teacher's recorders record; None where it could not be built.
@@ -72,6 +72,11 @@ class OneStepDistill(DistillAlgorithm):
         Returns:
             Sources that are not there, while drafting.
         """
+        if self.frozen_teacher is None and teacher is not None and reads_in_order(teacher):
+            self.keep_contiguous()
+        if self.frozen_teacher is not None and self.architecture is not None and reads_in_order(self.architecture):
+            # a loss may hand back a gradient in the layout of the teacher's record
+            self.frozen_teacher.keep_contiguous()
         faults = Faults()
         if self.distiller is not None:
             for model, prepare in (

@@ -4,6 +4,7 @@ from kd_plugins.datasets.crd_dataset import CRDDataset
 from kd_plugins.datasets.digits import Digits
 from kd_plugins.datasets.pack_crd_cls_inputs import PackCRDClsInputs
 from kd_plugins.datasets.replayed_views import ReplayedViews
+from kd_plugins.datasets.resumable_batch_sampler import ResumableBatchSampler
 from kd_plugins.datasets.resumable_sampler import ResumableSampler
 from kd_plugins.datasets.seeded_samples import SeededSamples
 from kd_plugins.datasets.sound_samples import SoundSamples
@@ -16,6 +17,7 @@ __all__ = [
     'Digits',
     'PackCRDClsInputs',
     'ReplayedViews',
+    'ResumableBatchSampler',
     'ResumableSampler',
     'SeededSamples',
     'SoundSamples',

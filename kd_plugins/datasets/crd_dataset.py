@@ -57,7 +57,8 @@ class CRDDataset:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         if not isinstance(self.dataset, BaseDataset):
             got = f'a {type(self.dataset).__name__}'
-            raise UserError(Fault('dataset', 'a BaseDataset of mmengine, or its config', got, 'wrap it the other way'))
+            advice = 'wrap it the other way, or list the images of several data sets in one annotation file'
+            raise UserError(Fault('dataset', 'a BaseDataset of mmengine, or its config', got, advice))
         self.neg_num = neg_num
         self.percent = percent
         self.num_classes = num_classes

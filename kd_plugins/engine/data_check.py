@@ -1,4 +1,4 @@
-"""Data that a training can be refused for, once they are loaded: none, of one class, of other classes."""
+"""Data that a training can be refused for, once they are loaded: none, of one class, of other classes or places."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from mmengine.runner import Runner
+from torch.utils.data import ConcatDataset
 
 from kd_plugins.checkpoint import read_checkpoint
-from kd_plugins.datasets import SoundSamples
+from kd_plugins.datasets import PackCRDClsInputs, SoundSamples
 from kd_plugins.datasets.dataset_wrapper import DatasetWrapper
 from kd_plugins.engine.cache_check import on_first_process
 from kd_plugins.errors import Fault, UserError
@@ -49,7 +50,10 @@ def explain_data_failure(error: Exception, part: str) -> UserError | None:
 
 
 def check_data(runner: Runner) -> None:
-    """Refuse training data without samples, of one class, or whose classes have another order than the teacher's.
+    """Refuse training data without samples or of one class, and those that another order or count would mix up.
+
+    That is classes in another order than the teacher's, and images that share their place with others of a
+    ``ConcatDataset``, where the places go into a bank.
 
     Classes that are called otherwise than the teacher's are a warning. How many they are is the preflight's business.
 
@@ -65,6 +69,7 @@ def check_data(runner: Runner) -> None:
         if not len(dataset):
             raise UserError(_emptiness(dataset, 'train'))
         faults, warnings = _faults_of_classes(runner.cfg, dataset)
+        faults += _faults_of_places(dataset)
         if faults:
             raise UserError(*faults)
         return warnings
@@ -95,6 +100,31 @@ def _faults_of_classes(config: Any, dataset: Any) -> tuple[list[Fault], list[str
                 'are they the same?'
             )
     return faults, warnings
+
+
+def _faults_of_places(dataset: Any) -> list[Fault]:
+    """Look whether ``PackCRDClsInputs`` gives several images one place in the banks of ``CRDLoss``."""
+    while not isinstance(dataset, ConcatDataset):
+        if not hasattr(dataset, 'dataset'):
+            return []
+        dataset = dataset.dataset
+    parts = dataset.datasets
+    if len(parts) < 2:
+        return _faults_of_places(parts[0])
+    if not any(map(_tells_places, parts)):
+        return []
+    expected = 'a place of its own for each image, by which CRDLoss remembers it'
+    got = f'{len(parts)} data sets in a ConcatDataset, each of which counts from 0'
+    return [Fault(TRAINING, expected, got, 'list the images of all of them in one annotation file')]
+
+
+def _tells_places(dataset: Any) -> bool:
+    if isinstance(dataset, ConcatDataset):
+        return any(map(_tells_places, dataset.datasets))
+    if hasattr(dataset, 'dataset'):
+        return _tells_places(dataset.dataset)
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    return any(isinstance(transform, PackCRDClsInputs) for transform in transforms)
 
 
 def _is_of_one_class(dataset: Any) -> bool:

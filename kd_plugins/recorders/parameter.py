@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from kd_plugins.errors import Fault, UserError, closest
 from kd_plugins.recorders.recorder import Recorder
@@ -14,7 +11,7 @@ from kd_plugins.registry import TASK_UTILS
 
 @TASK_UTILS.register_module(name=['Parameter', 'ParameterRecorder'])
 class Parameter(Recorder):
-    """Records a parameter itself, not a copy, once however often the model runs while the recorder is entered.
+    """Records a parameter itself, not a copy, once each time it is entered, however often the model runs then.
 
     Args:
         source: Name of the parameter as ``model.named_parameters()`` gives it, e.g. ``'head.fc.weight'``.
@@ -31,10 +28,10 @@ class Parameter(Recorder):
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
-        self._handle: RemovableHandle | None = None
+        self._model: nn.Module | None = None
 
     def attach(self, model: nn.Module) -> None:
-        """Find the parameter ``source`` of ``model``, and hook the model.
+        """Find the parameter ``source`` of ``model``.
 
         Raises:
             UserError: The model has no parameter of that name; the closest names are given.
@@ -43,15 +40,19 @@ class Parameter(Recorder):
         if self.source not in names:
             expected = f'a parameter of {type(model).__name__}'
             raise UserError(Fault('source', expected, repr(self.source), closest(self.source, names)))
-        self.detach()
-        self._handle = model.register_forward_hook(self._record)
+        self._model = model
 
     def detach(self) -> None:
-        """Remove the hook."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        """Let go of the model."""
+        self._model = None
 
-    def _record(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if self.recording and not self._records:
-            self._records.append(module.get_parameter(self.source))
+    def __enter__(self) -> Recorder:
+        super().__enter__()
+        self._forget()
+        return self
+
+    def _forget(self) -> None:
+        super()._forget()
+        # there from the beginning, as a part of the model may run in its place
+        if self.recording and self._model is not None:
+            self._records = [self._model.get_parameter(self.source)]

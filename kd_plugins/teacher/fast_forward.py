@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from kd_plugins.memory_format import to_channels_last, to_contiguous, wants_contiguous
+from kd_plugins.memory_format import reads_in_order, to_channels_last, to_contiguous, wants_contiguous
 from kd_plugins.randomness import own_randomness
 from kd_plugins.recorders import ModuleOutputs, Parameter, Recorder, RecorderSet, guard_hooks
 from kd_plugins.teacher.prepared import Forward, in_place_of, prepare, signature
@@ -39,7 +39,8 @@ class Plan:
         folds: BatchNorm by the convolution that it is folded into.
         overwriting: Activations that overwrite their input.
         records: How many records each recorder has after a whole forward; None where they are all there, but not as
-            they will be in the end, before that.
+            they will be in the end, before that, and where it depends on the number of images.
+        images: The most images of which a whole forward has left so many.
     """
 
     recorders: RecorderSet
@@ -48,6 +49,7 @@ class Plan:
     folds: Mapping[nn.Module, nn.Module]
     overwriting: tuple[nn.Module, ...]
     records: Mapping[Recorder, int] | None
+    images: int = 0
 
 
 class FastForward:
@@ -60,14 +62,16 @@ class FastForward:
     Args:
         model: The model, in eval mode.
         settings: The switches.
+
+    Attributes:
+        channels_last: Whether it runs so, which not every model can.
     """
 
     def __init__(self, model: nn.Module, settings: TeacherForward) -> None:
         self.model = model
         self.settings = settings
         self._plan: Plan | None = None
-        # switched off for a model that cannot run so
-        self._channels_last = settings.channels_last
+        self.channels_last = settings.channels_last and not reads_in_order(model)
         # by dtype of autocast: what the forwards were computed from, and the forwards
         self._prepared: dict[torch.dtype | None, tuple[list[Any], dict[nn.Module, Forward]]] = {}
         self._compiled: Callable[..., Any] | None = None
@@ -80,9 +84,9 @@ class FastForward:
             inputs: A batch.
             data_samples: Its annotations.
             runs: Ways of running the model. The first one is the plain one; a later one is taken where it leaves the
-                same records.
+                same records, or where the plain one fails and it leaves a record of each source.
         """
-        inputs = to_channels_last(inputs) if self._channels_last else to_contiguous(inputs)
+        inputs = to_channels_last(inputs) if self.channels_last else to_contiguous(inputs)
         device = next((parameter.device.type for parameter in self.model.parameters()), 'cpu')
         widen = self.settings.dtype is not None and not torch.is_autocast_enabled(device)
         with torch.no_grad(), self._autocast(device):
@@ -90,9 +94,9 @@ class FastForward:
                 try:
                     self._plan = self._look(recorders, inputs, data_samples, runs)
                 except RuntimeError as error:
-                    if not (self._channels_last and wants_contiguous(error)):
+                    if not (self.channels_last and wants_contiguous(error)):
                         raise
-                    self._channels_last, inputs = False, to_contiguous(inputs)
+                    self.channels_last, inputs = False, to_contiguous(inputs)
                     self._plan = self._look(recorders, inputs, data_samples, runs)
                 self._prepared, self._compiled = {}, None
             forwards = self._forwards(self._plan, self.settings.autocast_dtype(device))
@@ -108,14 +112,21 @@ class FastForward:
             # weights that are not here cannot be watched
             return Plan(recorders, runs[0], False, {}, (), None)
         few, samples = first_of(inputs, data_samples)
-        best, seen, records = runs[0], *self._watch(recorders, runs[0], few, samples)
-        for run in runs[1:]:
+        chosen: tuple[Run, Trace, list[list[torch.Tensor]]] | None = None
+        failures = []
+        for run in runs:
             try:
-                other, found = self._watch(recorders, run, few, samples)
-            except Exception:  # a model need not have this way of being run
+                seen, records = self._watch(recorders, run, few, samples)
+            except Exception as error:  # a model need not have this way of being run, nor the data what it asks for
+                if chosen is None and self.channels_last and wants_contiguous(error):
+                    raise
+                failures.append(error)
                 continue
-            if _equal(records, found):
-                best, seen = run, other
+            if _equal(chosen[2], records) if chosen else not failures or all(seen.records.values()):
+                chosen = run, seen, records
+        if chosen is None:
+            raise failures[0]
+        best, seen, _ = chosen
         # a recorder of methods or functions looks for calls that a prepared layer does not make
         hooked = all(isinstance(part, (ModuleOutputs, Parameter)) for part in recorders.parts())
         return Plan(
@@ -125,17 +136,19 @@ class FastForward:
             dict(seen.folds()) if self.settings.fold_bn and hooked else {},
             tuple(seen.overwritable()) if self.settings.inplace else (),
             None if seen.overwritten else seen.records,
+            images_of(few, samples) or 0,
         )
 
     def _watch(
         self, recorders: RecorderSet, run: Run, few: Any, samples: Any
     ) -> tuple[Trace, list[list[torch.Tensor]]]:
-        with own_randomness(gpu=True):
-            seen = trace(self.model, recorders, partial(run, few, samples), few)
-        records = [part.tensors() for part in recorders.parts()]
-        for part in recorders.parts():
-            part.pop()
-        return seen, records
+        try:
+            with own_randomness(gpu=True):
+                seen = trace(self.model, recorders, partial(run, few, samples), few)
+            return seen, [part.tensors() for part in recorders.parts()]
+        finally:
+            for part in recorders.parts():
+                part.pop()
 
     def _forwards(self, plan: Plan, dtype: torch.dtype | None) -> dict[nn.Module, Forward]:
         """The forwards of prepared layers, computed again if the weights of those have changed."""
@@ -143,7 +156,7 @@ class FastForward:
         if known is not None and known[0] == signature(known[1]):
             return known[1]
         with torch.autocast('cpu', enabled=False), torch.autocast('cuda', enabled=False):
-            forwards = prepare(self.model, plan.folds, dtype, self._channels_last) if plan.prepared else {}
+            forwards = prepare(self.model, plan.folds, dtype, self.channels_last) if plan.prepared else {}
         self._prepared[dtype] = signature(forwards), forwards
         return forwards
 
@@ -155,9 +168,17 @@ class FastForward:
                 self._compiled = torch.compile(plan.run, **options)
             self._compiled(inputs, data_samples)
             return
-        stops = self.settings.stop_early and plan.records is not None
-        with _stop_after(plan.recorders, plan.records or {}) if stops else nullcontext():
+        if not self.settings.stop_early or plan.records is None:
             plan.run(inputs, data_samples)
+            return
+        images = images_of(inputs, data_samples)
+        if images is not None and images <= plan.images:
+            with _stop_after(plan.recorders, plan.records):
+                plan.run(inputs, data_samples)
+            return
+        plan.run(inputs, data_samples)
+        as_many = all(part.calls == plan.records[part] for part in plan.recorders.parts())
+        self._plan = replace(plan, images=images or 0) if as_many else replace(plan, records=None)
 
     def _quietly(self) -> AbstractContextManager[Any]:
         # inference_mode(False) would switch gradient on
@@ -195,6 +216,14 @@ def first_of(inputs: Any, data_samples: Any) -> tuple[Any, Any]:
     if isinstance(data_samples, (torch.Tensor, list, tuple)) and len(data_samples) == size:
         return inputs[:FEW], data_samples[:FEW]
     return inputs, data_samples
+
+
+def images_of(inputs: Any, data_samples: Any) -> int | None:
+    """How many images a batch has; None where neither it nor its annotations say."""
+    if isinstance(inputs, torch.Tensor) and inputs.dim():
+        return len(inputs)
+    # a list of tensors may hold images, or views of all of them
+    return len(data_samples) if isinstance(data_samples, (torch.Tensor, list, tuple)) else None
 
 
 def _equal(ones: list[list[torch.Tensor]], others: list[list[torch.Tensor]]) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 
 from kd_plugins.checkpoint import describe_misfit
 from kd_plugins.errors import is_drafting
+from kd_plugins.memory_format import to_contiguous
 from kd_plugins.recorders import RecorderSet
 from kd_plugins.teacher.cache.fingerprint import remember_fingerprint
 from kd_plugins.teacher.fast_forward import FastForward, Run
@@ -57,7 +58,7 @@ class FrozenTeacher:
             recorders: Attached to it, and entered.
             inputs: A batch.
             data_samples: Its annotations.
-            runs: Ways of running it; by default in mode ``'loss'``, or ``'tensor'`` if that leaves the same records.
+            runs: Ways of running it, see :class:`FastForward`; by default those of the settings' ``mode``.
             whole: Run all of it, as it is built, under the caller's settings of gradient: others than the recorders
                 look on, or need its loss.
 
@@ -67,8 +68,12 @@ class FrozenTeacher:
         if self.model.training:
             self.model.eval()
         if whole:
-            return (runs or [partial(self._in_mode, 'loss')])[0](inputs, data_samples)
+            return (runs or [partial(self._in_mode, 'loss')])[0](to_contiguous(inputs), data_samples)
         return self._fast(recorders, inputs, data_samples, runs or self._runs())
+
+    def keep_contiguous(self) -> None:
+        """Run it in the layout that the shapes say, before it has run."""
+        self._fast.channels_last = False
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> str:
         """Take trained weights.

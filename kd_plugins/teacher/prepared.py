@@ -13,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from kd_plugins.teacher.trace import is_convolution
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
+# weight and bias by the input
+Weights = Callable[[torch.Tensor], tuple[Any, ...]]
 # what the prepared layers are computed from, by the name in the module
 SOURCES = ('weight', 'bias', 'running_mean', 'running_var')
 
@@ -25,7 +27,8 @@ def prepare(
     Args:
         model: The frozen model.
         folds: BatchNorm by the convolution that it is folded into.
-        dtype: Of autocast, under which the layers will run: their weights are cast now; None for no autocast.
+        dtype: Of autocast, under which the layers will run: their weights are cast now, for where it is on; None for no
+            autocast.
         channels_last: Lay weights of 2D convolutions out with channels last.
 
     Returns:
@@ -40,11 +43,10 @@ def prepare(
             weight, bias = _folded(module, folds[module]) if module in folds else (module.weight, module.bias)
             if channels_last and weight.dim() == 4:
                 weight = weight.contiguous(memory_format=torch.channels_last)
-            weight, bias = _cast(weight, dtype), _cast(bias, dtype)
-            if module in folds or weight is not module.weight:
-                forwards[module] = _convolution(module, weight, bias)
+            if module in folds or dtype is not None or weight is not module.weight:
+                forwards[module] = _convolution(module, _under(dtype, weight, bias))
         elif dtype is not None and type(module).forward is nn.Linear.forward:
-            forwards[module] = _linear(_cast(module.weight, dtype), _cast(module.bias, dtype))
+            forwards[module] = _linear(_under(dtype, module.weight, module.bias))
     return {**forwards, **dict.fromkeys(folds.values(), _same)}
 
 
@@ -102,17 +104,26 @@ def _folded(convolution: Any, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return weight.detach().to(convolution.weight.dtype), bias.detach().to(convolution.weight.dtype)
 
 
-def _cast(tensor: Any, dtype: torch.dtype | None) -> Any:
-    return tensor.detach().to(dtype) if tensor is not None and dtype is not None else tensor
+def _under(dtype: torch.dtype | None, weight: Any, bias: Any) -> Weights:
+    """Weight and bias for an input: cast where autocast would cast them, which a model can switch off for a part."""
+    plain = weight, bias
+    cast = plain if dtype is None else tuple(None if part is None else part.detach().to(dtype) for part in plain)
+
+    def weights(inputs: torch.Tensor) -> tuple[Any, ...]:
+        device = inputs.device.type
+        casts = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == dtype
+        return cast if casts and inputs.dtype != torch.float64 else plain
+
+    return weights if dtype is not None else lambda inputs: plain
 
 
-def _convolution(module: Any, weight: Any, bias: Any) -> Forward:
+def _convolution(module: Any, weights: Weights) -> Forward:
     # with the padding mode, stride and groups of the module
-    return lambda inputs: module._conv_forward(inputs, weight, bias)
+    return lambda inputs: module._conv_forward(inputs, *weights(inputs))
 
 
-def _linear(weight: Any, bias: Any) -> Forward:
-    return lambda inputs: nn.functional.linear(inputs, weight, bias)
+def _linear(weights: Weights) -> Forward:
+    return lambda inputs: nn.functional.linear(inputs, *weights(inputs))
 
 
 def _same(inputs: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ class TeacherForward:
         channels_last: Run convolutions with channels last in memory.
         stop_early: Stop after the last recorded call.
         mode: Of the teacher's forward: ``'loss'``, ``'tensor'``, or ``'auto'``, which is ``'tensor'`` where that gives
-            the same records.
+            the same records, or where the loss fails, as on data of other classes or without masks.
         inference_mode: Run under ``torch.inference_mode``, and copy the records out of it, for a loss cannot use them
             otherwise.
         dtype: ``'fp32'``, ``'bf16'`` or ``'fp16'``: autocast of the teacher alone; None for that of the training.

@@ -95,8 +95,9 @@ def is_convolution(module: nn.Module) -> bool:
 
 
 def is_batch_norm(module: nn.Module) -> bool:
-    """Whether a module, in eval mode, scales and shifts by what it holds."""
-    return _computes(module, BATCH_NORMS) and getattr(module, 'running_mean', None) is not None
+    """Whether a module scales and shifts by what it holds, not by the statistics of its batch."""
+    holds = not module.training and getattr(module, 'running_mean', None) is not None
+    return holds and _computes(module, BATCH_NORMS)
 
 
 def is_activation(module: nn.Module) -> bool:

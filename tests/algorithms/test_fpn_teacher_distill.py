@@ -32,6 +32,22 @@ def test_the_teachers_head_does_not_run():
     assert algorithm.teacher.calls == {'extract_feat': 2}
 
 
+@pytest.mark.parametrize('trainable', [False, True])
+def test_a_weight_of_a_teacher_whose_head_does_not_run(trainable):
+    weight = dict(type='Parameter', source='fc.weight')
+    loss = dict(type='L2Loss', student=weight, teacher=weight)
+    config = algorithm_config(
+        teacher=dict(type='ToyWithNeck', channels=4),
+        distiller=dict(type='ConfigurableDistiller', distill_losses=dict(loss=loss)),
+        teacher_trainable=trainable,
+    )
+    algorithm = FpnTeacherDistill(**config)
+    for _ in range(2):
+        losses = algorithm(**toy_batch(), mode='loss')
+        expected = algorithm.distiller.distill_losses['loss'](algorithm.student.fc.weight, algorithm.teacher.fc.weight)
+        assert torch.equal(losses['distill.loss'], expected)
+
+
 def test_same_losses_as_with_the_whole_teacher():
     torch.manual_seed(0)
     algorithm = make().eval()

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from in_order import ToyInOrder
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
@@ -360,3 +361,66 @@ def test_other_models_have_their_channels_last():
     assert algorithm.student.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     # the teacher's own weights are left as they are
     assert algorithm.teacher.conv1.weight.is_contiguous()
+
+
+class TestOperatorsThatReadMemoryInOrder:
+    """What runs through them is what runs through them without us."""
+
+    @pytest.fixture
+    def plain(self):
+        """Such a student, its losses and its gradients."""
+        torch.manual_seed(0)
+        student = ToyInOrder(channels=4).eval()
+        losses = student(**toy_batch(), mode='loss')
+        losses['loss'].backward()
+        return student, losses['loss'], [weight.grad for weight in student.parameters()]
+
+    def test_of_the_student(self, plain):
+        student, loss, gradients = plain
+        algorithm = make(architecture=copy.deepcopy(student)).eval()
+        found = algorithm(**toy_batch(), mode='loss')['student.loss']
+        found.backward()
+        assert torch.equal(found, loss)
+        assert all(
+            torch.equal(weight.grad, gradient)
+            for weight, gradient in zip(algorithm.student.parameters(), gradients, strict=True)
+        )
+
+    def test_the_gradient_that_the_teachers_layout_makes(self, plain):
+        """ABLoss hands back a gradient in the layout of the teacher's record."""
+        loss = dict(type='ABLoss', student='bn', teacher='conv1')
+        distiller = dict(type='ConfigurableDistiller', distill_losses=dict(loss_ab=loss))
+        teacher, gradients = ToyClassifier(channels=4), []
+        for layout in (True, False):
+            config = dict(teacher=copy.deepcopy(teacher), teacher_forward=dict(channels_last=layout))
+            algorithm = make(architecture=copy.deepcopy(plain[0]), distiller=distiller, **config).eval()
+            algorithm(**toy_batch(), mode='loss')['distill.loss_ab'].backward()
+            gradients.append(algorithm.student.conv1.weight.grad)
+        assert torch.equal(*gradients)
+
+    @pytest.mark.parametrize('trainable', [True, False])
+    def test_of_the_teacher(self, trainable):
+        teacher = ToyInOrder(channels=6).eval()
+        expected = teacher(**toy_batch())
+        algorithm = make(teacher=teacher, teacher_trainable=trainable).eval()
+        with algorithm.distiller.teacher_recorders as recorders:
+            algorithm.run_teacher(algorithm.lay_out(*toy_batch().values()), toy_batch()['data_samples'])
+        torch.testing.assert_close(recorders.recorders['logits'].pop()[0], expected, rtol=1e-5, atol=1e-6)
+        assert algorithm.channels_last == (not trainable)
+
+    def test_of_a_teacher_that_runs_wholly(self):
+        teacher = ToyInOrder(channels=6).eval()
+        batch = toy_batch()
+        sides = dict(student='fc', teacher=dict(type='ModuleOutputGrads', source='fc'))
+        distiller = dict(type='ConfigurableDistiller', distill_losses=dict(loss=dict(type='L2Loss', **sides)))
+        algorithm = make(teacher=teacher, distiller=distiller).eval()
+        logits = teacher(**batch).detach().requires_grad_()
+        (expected,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, batch['data_samples']), logits)
+        algorithm.run_teacher(algorithm.lay_out(*batch.values()), batch['data_samples'])
+        (found,) = [part for records in algorithm.distiller.teacher_recorders.pop().values() for part in records]
+        torch.testing.assert_close(found, expected)
+
+    def test_predictions(self, plain):
+        student, *_ = plain
+        algorithm = make(architecture=copy.deepcopy(student)).eval()
+        assert torch.equal(algorithm(**toy_batch()), student(**toy_batch()))

@@ -42,7 +42,7 @@ model = dict(
 param_scheduler = []
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-3))
 train_cfg = dict(_delete_=True, by_epoch=True, max_epochs=5, val_interval=5)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=25, by_epoch=False))
 randomness = dict(seed=0)
 """
 

@@ -11,6 +11,7 @@ from small_configs import CLASSES, DETECTOR, SEGMENTOR, write_config
 from small_runs import read_log
 from tool_process import run_tool
 
+from kd_plugins.datasets import ResumableBatchSampler, ResumableSampler
 from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import prepare_training
 from kd_plugins.sweep.baseline import student_alone
@@ -21,8 +22,9 @@ TASKS = {
     'detector': (
         DETECTOR,
         'coco/bbox_mAP',
-        'epoch_3.pth',
-        'epoch_5.pth',
+        # amid an epoch of 10, whose batches are made by AspectRatioBatchSampler
+        'iter_25.pth',
+        'iter_50.pth',
     ),
     'segmentor': (
         SEGMENTOR,
@@ -69,6 +71,27 @@ def teacher_of(path, folder):
 
 def losses(work_dir, name):
     return [line[name] for line in read_log(work_dir) if name in line]
+
+
+class Shapes:
+    """What a sampler by aspect ratio asks of a data set: images, of which every third is upright."""
+
+    def __len__(self):
+        return 20
+
+    def get_data_info(self, index):
+        return dict(width=96, height=72 if index % 3 else 128)
+
+
+@pytest.mark.parametrize('first', range(1, 10))
+def test_batches_by_aspect_ratio_begin_in_the_middle(first):
+    batches = dict(type='mmdet.AspectRatioBatchSampler')
+    whole, later = (
+        ResumableBatchSampler(batches, ResumableSampler(dict(type='DefaultSampler'), Shapes(), seed=0), batch_size=2)
+        for _ in range(2)
+    )
+    later.start_at(first)
+    assert list(later) == list(whole)[first:]
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ from mmengine.registry import DATASETS
 
 from kd_plugins.datasets import Digits
 from kd_plugins.engine.config import load_config
-from kd_plugins.engine.data_check import _is_of_one_class
+from kd_plugins.engine.data_check import _faults_of_places, _is_of_one_class
 from kd_plugins.engine.launch import prepare_training
 from kd_plugins.errors import UserError
+from kd_plugins.registry import DATASETS as OUR_DATASETS
 
 DIGITS = list('0123456789')
 
@@ -151,3 +152,45 @@ def test_the_same_classes_and_none_pass(taught, classes, tmp_path):
 
 def test_the_digits_are_of_ten_classes():
     assert not _is_of_one_class(Digits(pipeline=[]))
+
+
+def by_place(**changes):
+    return dict(type='kd_plugins.Digits', pipeline=[dict(type='kd_plugins.PackCRDClsInputs')], **changes)
+
+
+@pytest.mark.parametrize('contrasted', [False, True])
+def test_images_that_share_places_are_refused(tmp_path, contrasted):
+    config = digits_config(tmp_path, CONFIGS / 'methods/crd_vgg_cnn_digits.py')
+    config.model.distiller.distill_losses.loss_crd.sample_n = 1797
+    pipeline = config.train_dataloader.dataset.pipeline
+    parts = [dict(type='kd_plugins.Digits', split=split, pipeline=pipeline) for split in ('train', 'val')]
+    if contrasted:
+        parts = [dict(type='kd_plugins.CRDDataset', dataset=part, neg_num=4) for part in parts]
+    config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=parts)
+    with pytest.raises(UserError) as caught:
+        prepare_training(config)
+    (fault,) = caught.value.faults
+    assert fault.where == 'train_dataloader.dataset'
+    assert fault.got == '2 data sets in a ConcatDataset, each of which counts from 0'
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'shares'),
+    [
+        (dict(type='ConcatDataset', datasets=[by_place(), by_place(split='val')]), True),
+        (dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[by_place()] * 2)), True),
+        (dict(type='ConcatDataset', datasets=[by_place()]), False),
+        (dict(type='ConcatDataset', datasets=[dict(type='kd_plugins.Digits', pipeline=[])] * 2), False),
+        (dict(type='RepeatDataset', times=2, dataset=by_place()), False),
+        (by_place(), False),
+    ],
+)
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_which_data_sets_share_places(dataset, shares, wrapped):
+    built = OUR_DATASETS.build(dict(type='SeededSamples', dataset=dataset) if wrapped else dataset)
+    assert bool(_faults_of_places(built)) == shares
+
+
+@pytest.mark.parametrize('dataset', [None, [1, 2], torch.utils.data.ConcatDataset([[1], [2]])])
+def test_data_sets_without_places_pass(dataset):
+    assert not _faults_of_places(dataset)

@@ -117,9 +117,9 @@ class TestSeveralTeachers:
         hook = dict(type='kd_plugins.StopDistillHook', stop_epoch=1)
         runner = self.make(tmp_path, epochs=2, custom_hooks=[hook], val_cfg=dict(type='ValLoop'))
         runner.train()
-        # in the first step, a look in each mode; then a forward in each of the epoch's two steps, which ends with the
-        # logits of the first teacher, the only ones that are recorded
+        # in the first step, a look in each mode and a whole forward, as the batch has more images than the look had; in
+        # the second, a forward that ends with the logits of the first teacher, the only ones that are recorded
         assert [dict(model.calls) for model in runner.model.teacher_models().values()] == [
             {'loss': 1, 'tensor': 3},
-            {'loss': 1, 'tensor': 1},
+            {'loss': 1, 'tensor': 2},
         ]

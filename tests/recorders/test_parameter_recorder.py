@@ -76,6 +76,17 @@ def test_an_exception_leaves_no_record(model):
     assert recorder.pop() == []
 
 
+def test_a_model_of_which_a_part_runs(model):
+    recorder = attached(model)
+    with recorder:
+        model.conv1(IMAGES)
+        # as after a forward that was to find something out
+        assert recorder.pop()[0] is model.fc.weight
+        model.conv1(IMAGES)
+    assert recorder.pop()[0] is model.fc.weight
+    assert recorder.pop() == []
+
+
 def test_detach_leaves_no_hook(model):
     recorder = attached(model)
     recorder.detach()

@@ -241,6 +241,57 @@ class TestStopping:
         assert [torch.allclose(output, expected, atol=1e-6) for output in seen] == [True, True]
 
 
+class ByParts(ToyClassifier):
+    """Its head sees some images at a time, and leaves a record for each time."""
+
+    def __init__(self, at_once=1, **kwargs):
+        super().__init__(**kwargs)
+        self.at_once = at_once
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        self.calls[mode] += 1
+        inputs = inputs if isinstance(inputs, torch.Tensor) else torch.stack(inputs)
+        feature = self.bn(self.conv1(inputs)).mean((2, 3))
+        logits = torch.cat([self.fc(part) for part in feature.split(self.at_once)])
+        self.calls['whole'] += 1
+        return dict(loss=logits.sum()) if mode == 'loss' else logits
+
+
+class TestStoppingByImages:
+    """A forward whose records are as many as its images, or that cannot be cut."""
+
+    def records(self, algorithm, inputs, samples):
+        with algorithm.distiller.teacher_recorders as recorders:
+            algorithm.frozen_teacher.record(recorders, inputs, samples)
+        (found,) = recorders.pop().values()
+        return len(found)
+
+    @pytest.mark.parametrize(('at_once', 'sizes'), [(1, (4, 4)), (1, (2, 4, 2)), (1, (1, 3)), (4, (8, 8)), (4, (3, 8))])
+    def test_every_record_is_there(self, at_once, sizes):
+        algorithm = make(teacher=ByParts(at_once, channels=6), distiller=distiller('fc', 'fc'))
+        for size in sizes:
+            batch = toy_batch(size)
+            assert self.records(algorithm, batch['inputs'], batch['data_samples']) == -(-size // at_once)
+
+    @pytest.mark.parametrize('annotated', [True, False])
+    def test_a_batch_that_cannot_be_cut(self, annotated):
+        algorithm = make(teacher=ByParts(1, channels=6), distiller=distiller('fc', 'fc'))
+        for size in (2, 4, 3):
+            batch = toy_batch(size)
+            samples = batch['data_samples'].tolist() if annotated else None
+            assert self.records(algorithm, list(batch['inputs']), samples) == size
+
+    def test_a_batch_of_as_many_images_stops_where_records_do_not_depend_on_them(self):
+        algorithm = make(teacher=ByParts(100, channels=6), distiller=distiller('fc', 'fc'))
+        whole = []
+        for size in (4, 4, 3, 6, 6):
+            before = algorithm.teacher.calls['whole']
+            assert self.records(algorithm, *toy_batch(size).values()) == 1
+            whole.append(algorithm.teacher.calls['whole'] - before)
+        # the first one is watched in two modes before, and a larger one than all before runs as a whole once
+        assert whole == [3, 0, 0, 1, 0]
+
+
 class LossOnly(ToyClassifier):
     """A classifier whose head does something else in training than otherwise."""
 
@@ -266,6 +317,78 @@ def test_the_loss_is_left_out_only_where_the_records_stay_the_same(kind):
     assert fast.teacher.calls == {'loss': 1}
 
 
+class NoLoss(ToyClassifier):
+    """A teacher whose loss the data do not serve, as that of masks where there are boxes only."""
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        outputs = super().forward(inputs, data_samples, 'tensor')
+        if mode == 'loss':
+            self.calls[mode] += 1
+            raise AttributeError('masks')
+        return outputs
+
+
+class NoTensor(ToyClassifier):
+    """Its other mode fails when it has left records already."""
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        outputs = super().forward(inputs, data_samples, mode)
+        if mode == 'tensor':
+            raise NotImplementedError
+        return outputs
+
+
+class TestModesThatFail:
+    def test_a_loss_that_nothing_needs(self):
+        torch.manual_seed(0)
+        teacher = NoLoss(channels=6)
+        plain, fast = make({**PLAIN, 'mode': 'tensor'}, teacher=copy.deepcopy(teacher)), make(teacher=teacher)
+        for _ in range(2):
+            assert_close(step(plain), step(fast))
+        assert teacher.calls['loss'] == 1
+        assert fast.frozen_teacher._fast._plan.folds
+
+    def test_a_loss_that_is_asked_for(self):
+        with pytest.raises(AttributeError, match='masks'):
+            step(make(dict(mode='loss'), teacher=NoLoss(channels=6)))
+
+    def test_a_loss_without_which_a_record_is_not_there(self):
+        algorithm = make(teacher=WithoutLogits(channels=6))
+        for _ in range(2):
+            with pytest.raises(AttributeError, match='masks'):
+                step(algorithm)
+
+    def test_a_mode_that_fails_leaves_no_records(self):
+        torch.manual_seed(0)
+        teacher = NoTensor(channels=6)
+        plain, fast = make(PLAIN, teacher=copy.deepcopy(teacher)), make(teacher=teacher)
+        assert_close(step(plain), step(fast))
+
+    def test_a_loss_that_fails_for_the_layout_of_its_feature_map(self):
+        """Its records are not those of the other mode: it is not left out for what contiguous tensors mend."""
+        torch.manual_seed(0)
+        teacher = ViewingLossOnly(channels=6)
+        plain, fast = make(PLAIN, teacher=copy.deepcopy(teacher)), make(teacher=teacher)
+        assert_close(step(plain), step(fast))
+        assert not fast.frozen_teacher._fast.channels_last
+
+
+class WithoutLogits(NoLoss):
+    """Whose other mode does not get as far as its logits."""
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return self.conv2(self.conv1(inputs)) if mode == 'tensor' else super().forward(inputs, data_samples, mode)
+
+
+class ViewingLossOnly(LossOnly):
+    """Flattens its feature map by ``view`` on the way to its loss."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'loss':
+            self.conv1(inputs).view(len(inputs), -1)
+        return super().forward(inputs, data_samples, mode)
+
+
 class TestAutocast:
     def test_of_the_teacher_alone(self):
         plain, fast = make(PLAIN), make(dict(dtype='bf16'))
@@ -288,6 +411,40 @@ class TestAutocast:
         with plain.distiller.teacher_recorders as recorders:
             plain.frozen_teacher.record(recorders, **toy_batch())
         torch.testing.assert_close(found['logits'], recorders.pop()['logits'], rtol=1e-5, atol=1e-6)
+
+
+class PartlyWide(ToyClassifier):
+    """Its first layers and its last one compute in float32 whatever autocast says, and one in float64."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.wide = nn.Linear(6, 6)
+        self.wider = nn.Linear(6, 6).double()
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        with torch.autocast('cpu', enabled=False):
+            feature = self.wide(self.bn(self.conv1(inputs.float())).mean((2, 3)))
+        feature = self.wider(feature.double())
+        with torch.autocast('cpu', enabled=False):
+            logits = self.fc(feature.float())
+        return dict(loss=logits.sum()) if mode == 'loss' else logits
+
+
+@pytest.mark.parametrize('settings', [{}, dict(dtype='bf16'), dict(compile=dict(backend='eager', fullgraph=True))])
+@pytest.mark.parametrize('stop_early', [True, False])
+def test_a_part_without_autocast_keeps_its_precision(settings, stop_early):
+    torch.manual_seed(0)
+    teacher = PartlyWide(channels=6)
+    records = {}
+    for name, switches in (('plain', PLAIN), ('fast', {**settings, 'stop_early': stop_early})):
+        algorithm = make(switches, teacher=copy.deepcopy(teacher), distiller=distiller('fc', 'fc'))
+        for _ in range(2):
+            with torch.autocast('cpu', dtype=torch.bfloat16), algorithm.distiller.teacher_recorders as recorders:
+                algorithm.frozen_teacher.record(recorders, **toy_batch())
+            (records[name],) = next(iter(recorders.pop().values()))
+    assert records['fast'].dtype == torch.float32
+    # bfloat16 would be 100 times as far off
+    torch.testing.assert_close(records['fast'], records['plain'], rtol=1e-5, atol=1e-5)
 
 
 BACKBONES = {

@@ -116,6 +116,19 @@ class OwnConvolution(Plain):
         self.conv = ScaledConv(3, 3, 1)
 
 
+class AlwaysTraining(nn.BatchNorm2d):
+    """Scales by the statistics of the batch, whatever the model is asked for."""
+
+    def train(self, mode=True):
+        return super().train(True)
+
+
+class TrainingNorm(Plain):
+    def __init__(self):
+        super().__init__()
+        self.bn = AlwaysTraining(3)
+
+
 def watched(model, **sources):
     torch.manual_seed(0)
     model.eval().requires_grad_(False)
@@ -147,6 +160,7 @@ PAIR = {('conv', 'bn')}
         (OnWeight, set(), set()),
         (InsideSequential, {('block.0', 'block.1')}, {'block.2'}),
         (OwnConvolution, set(), {'relu'}),
+        (TrainingNorm, set(), {'relu'}),
     ],
 )
 def test_what_may_be_folded_and_overwritten(model, folds, overwritable):

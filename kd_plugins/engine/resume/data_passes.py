@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from kd_plugins.datasets import ResumableSampler
+from kd_plugins.datasets import ResumableBatchSampler, ResumableSampler
 from kd_plugins.randomness import set_random_states
 
 
@@ -21,11 +21,14 @@ def batches_from(loader: DataLoader, first: int, states: Mapping[str, Any] | Non
         states: Random states to set once the batches before it are drawn; None for none.
 
     Returns:
-        The batches from there on. Those before are not loaded, unless the loader makes batches in a way of its own.
+        The batches from there on. Those before are not loaded, unless the samplers were not made for it.
     """
     if not first and states is None:
         return iter(loader)
     then = partial(set_random_states, states) if states is not None else None
+    if isinstance(loader.batch_sampler, ResumableBatchSampler):
+        loader.batch_sampler.start_at(first, then)
+        return iter(loader)
     sampler = sampler_of(loader)
     if isinstance(sampler, ResumableSampler):
         known = loader.batch_size is not None

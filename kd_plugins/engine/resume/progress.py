@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+import torch
+from mmengine.dist import all_gather_object, gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import EarlyStoppingHook
 
 from kd_plugins.checkpoint import OWN_KEY
@@ -42,9 +43,10 @@ def save_progress(runner: Any, progress: Progress) -> dict[str, Any]:
         progress: Of its loop.
 
     Returns:
-        A dict of plain values and tensors.
+        A dict of plain values and tensors; what the other processes hold is in that of the first one, which saves it.
     """
-    processes = all_gather_object(_state_of_process(runner, progress))
+    # large where losses remember every image
+    processes = gather_object(_state_of_process(runner, progress))
     common = {name: value for name, value in asdict(progress).items() if name != 'before_pass'}
     return dict(
         progress=common,
@@ -130,6 +132,10 @@ def _state_of_process(runner: Any, progress: Progress) -> dict[str, Any]:
     gradients = {name: weight.grad.cpu() for name, weight in model.named_parameters() if weight.grad is not None}
     # each process has BatchNorm statistics of its own images
     buffers = dict(model.named_buffers()) if get_world_size() > 1 else {}
+    if buffers and is_main_process():
+        # it saves those of its weights already
+        weights = {value.data_ptr() for value in model.state_dict().values() if isinstance(value, torch.Tensor)}
+        buffers = {name: buffer for name, buffer in buffers.items() if buffer.data_ptr() not in weights}
     return dict(
         random=random_states(gpu=True),
         before_pass=progress.before_pass,

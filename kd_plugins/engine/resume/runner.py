@@ -15,7 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
-from kd_plugins.datasets import ResumableSampler, SeededSamples
+from kd_plugins.datasets import ResumableBatchSampler, ResumableSampler, SeededSamples
 from kd_plugins.engine.quiet_runner import QuietRunner
 from kd_plugins.engine.resume.epoch_loop import ResumableEpochLoop
 from kd_plugins.engine.resume.iter_loop import ResumableIterLoop
@@ -84,6 +84,8 @@ class ResumableRunner(QuietRunner):
         loader = copy.copy(loader)
         if isinstance(loader.get('sampler'), dict):
             loader['sampler'] = dict(type=ResumableSampler, sampler=loader['sampler'])
+            if isinstance(loader.get('batch_sampler'), dict):
+                loader['batch_sampler'] = dict(type=ResumableBatchSampler, batch_sampler=loader['batch_sampler'])
         if loader.get('num_workers') and isinstance(loader.get('dataset'), dict):
             loader['dataset'] = dict(type=SeededSamples, dataset=loader['dataset'], seed=self.seed)
         return loader

@@ -68,7 +68,7 @@ class WholeCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Add what mmengine leaves out; not to the best one, from which nothing goes on."""
         if 'optimizer' in checkpoint and self._own:
-            checkpoint[OWN_KEY] = self._own
+            checkpoint[OWN_KEY], self._own = self._own, {}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Hand what was saved to the loop of a training that is resumed."""

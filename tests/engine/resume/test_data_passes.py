@@ -2,12 +2,15 @@ import os
 import signal
 from itertools import islice
 
+import buckets  # noqa: F401
 import pytest
 import torch
+from mmengine.config import Config
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
+from toy import runner_config
 
 from kd_plugins.datasets import ResumableSampler
-from kd_plugins.engine.resume import ResumableRunner
+from kd_plugins.engine.resume import ResumableRunner, build_runner
 from kd_plugins.engine.resume.data_passes import batches_from, sampler_of, tell_pass
 from kd_plugins.randomness import random_states
 
@@ -41,6 +44,28 @@ def test_random_states_are_set_before_the_first_batch(own_batches):
     torch.rand(5)
     next(batches_from(loader_of('DefaultSampler', own_batches), 1, states))
     assert torch.rand(()) == expected
+
+
+class Counting(TensorDataset):
+    """Counts what is loaded of it."""
+
+    loaded = 0
+
+    def __getitem__(self, index):
+        self.loaded += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize('batches', [{}, dict(batch_sampler=dict(type='Buckets'))])
+def test_what_was_trained_on_before_is_not_loaded(batches, tmp_path):
+    loader = dict(dataset=Counting(torch.arange(12)), sampler=dict(type='DefaultSampler', shuffle=True), batch_size=3)
+    loader |= dict(collate_fn=dict(type='default_collate'), num_workers=0)
+    config = runner_config(tmp_path, train_dataloader={**loader, **batches})
+    loader = build_runner(Config(config)).build_train_loop(config['train_cfg']).dataloader
+    whole = numbers(loader)
+    loader.dataset.loaded = 0
+    assert numbers(batches_from(loader, 3, random_states())) == whole[3:]
+    assert loader.dataset.loaded == 3
 
 
 @pytest.mark.parametrize('own_batches', [False, True])

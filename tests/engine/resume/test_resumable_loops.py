@@ -1,5 +1,6 @@
 """From every checkpoint of a training, the rest of it is the same to the bit."""
 
+import buckets  # noqa: F401
 import pytest
 import torch
 from mmengine.config import Config
@@ -46,7 +47,7 @@ def loader(workers, sampler):
     )
 
 
-def train(work_dir, by_epoch, workers=0, sampler='DefaultSampler', **changes):
+def train(work_dir, by_epoch, workers=0, sampler='DefaultSampler', batch_sampler=None, **changes):
     length = (
         dict(by_epoch=True, max_epochs=3, val_interval=1)
         if by_epoch
@@ -55,7 +56,7 @@ def train(work_dir, by_epoch, workers=0, sampler='DefaultSampler', **changes):
     config = runner_config(
         work_dir,
         train_cfg=length,
-        train_dataloader=loader(workers, sampler),
+        train_dataloader=dict(loader(workers, sampler), batch_sampler=batch_sampler),
         val_dataloader=loader(workers, 'DefaultSampler'),
         default_hooks=CHECKPOINTS,
         custom_hooks=[dict(type='Witness')],
@@ -91,6 +92,17 @@ def test_the_rest_is_the_same(by_epoch, sampler, workers, tmp_path):
         assert rest == due
         resumed = state(tmp_path / f'from_{done}/iter_9.pth')
         assert all(torch.equal(end[name], resumed[name]) for name in end)
+
+
+@pytest.mark.parametrize('workers', [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_with_batches_made_in_a_way_of_their_own(by_epoch, workers, tmp_path):
+    batches = dict(batch_sampler=dict(type='Buckets'))
+    _, whole = train(tmp_path / 'whole', by_epoch, workers, **batches)
+    for done in (1, 2, 4) if by_epoch else (1, 4):
+        start = dict(resume=True, load_from=str(tmp_path / f'whole/iter_{done}.pth'))
+        _, rest = train(tmp_path / f'from_{done}', by_epoch, workers, **batches, **start)
+        assert rest == [entry for entry in whole if entry[0] >= done]
 
 
 @pytest.mark.parametrize('kind', ['EpochBasedTrainLoop', 'IterBasedTrainLoop'])

@@ -71,6 +71,11 @@ def test_what_it_holds(tmp_path):
     assert OWN_KEY not in torch.load(best, weights_only=True)
 
 
+def test_what_is_saved_is_not_kept_in_memory(tmp_path):
+    (hook,) = (hook for hook in train(tmp_path).hooks if isinstance(hook, WholeCheckpointHook))
+    assert hook._own == {}
+
+
 def test_gradients_of_half_a_step_are_kept(tmp_path):
     by_iteration = dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False))
     changes = dict(
