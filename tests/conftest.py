@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,13 +28,19 @@ MEMORY, ROOM = Path('/dev/shm'), 8 * 2**30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the files of tests in memory where there is room: flushing a checkpoint to a busy disk takes seconds."""
+    """Have scripts run this interpreter, and files in memory where there is room: a busy disk takes seconds to flush."""
+    os.environ['VIRTUAL_ENV'] = sys.prefix
+    os.environ['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ.setdefault('PYTEST_DEBUG_TEMPROOT', str(MEMORY))
 
 
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what is imported: mmengine calls it for each data set, three times a training."""
+    _freeze()
+
+
+def _freeze() -> None:
     gc.collect()
     gc.freeze()
 
@@ -50,9 +57,10 @@ def _plain_dumps() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope='module')
 def _freed_memory() -> Iterator[None]:
-    """Give back what the trainings of a file had this process keep."""
+    """Give back what the trainings of a file had this process keep, and spare the garbage collector what they left."""
     yield
     keep_freed_memory(False)
+    _freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -5,5 +5,5 @@
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$(dirname "$TOOLS")${PYTHONPATH:+:$PYTHONPATH}"
 # the interpreter of `make install`, where no other environment is active
-[ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$PATH"
+[ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$(dirname "$TOOLS")/.venv-onedl/bin:$PATH"
 exec python "$TOOLS/dist_launch.py" train "$@"

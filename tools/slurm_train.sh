@@ -28,7 +28,7 @@ CPUS_PER_TASK=${CPUS_PER_TASK:-5}
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PYTHONPATH="$(dirname "$TOOLS")${PYTHONPATH:+:$PYTHONPATH}"
 # the interpreter of `make install`, where no other environment is active
-[ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$PATH"
+[ -n "$VIRTUAL_ENV" ] || PATH="$(dirname "$TOOLS")/.venv/bin:$(dirname "$TOOLS")/.venv-onedl/bin:$PATH"
 # as tools/sweep.py reads it: quotes group words, and nothing is expanded
 mapfile -d '' -t ARGUMENTS < <(SRUN_ARGS=$SRUN_ARGS python -I -c '
 import os, shlex, sys

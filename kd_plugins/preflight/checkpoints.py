@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from torch import nn
 
@@ -79,7 +80,8 @@ def _refuse_foreign_weights(model: nn.Module, path: str) -> None:
     checkpoint = read_checkpoint(path, 'load_from')
     state = checkpoint.get('state_dict', checkpoint)
     # as mmengine loads them
-    if {name.removeprefix('module.') for name in state} & set(model.state_dict()):
+    names = {name.removeprefix('module.') for name, value in state.items() if isinstance(value, torch.Tensor)}
+    if names & set(model.state_dict()):
         return
     got, advice = f'{path}, of which no weight has a name of it', 'is it the checkpoint of another model?'
     student = getattr(model, 'architecture', None)

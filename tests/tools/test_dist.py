@@ -108,6 +108,28 @@ def test_killed_process_ends_the_run(folder):
     assert re.search(r'error: process \d \(pid \d+\) ended with', done.stderr)
 
 
+@pytest.mark.parametrize(
+    ('installed', 'active', 'runs'),
+    [
+        (['.venv', '.venv-onedl'], False, '.venv'),
+        (['.venv-onedl'], False, '.venv-onedl'),
+        (['.venv', '.venv-onedl', 'own'], True, 'own'),
+    ],
+)
+def test_which_interpreter_scripts_run(tmp_path, installed, active, runs):
+    (tmp_path / 'tools').mkdir()
+    shutil.copy(REPOSITORY / 'tools/dist_train.sh', tmp_path / 'tools')
+    for name in installed:
+        python = tmp_path / name / 'bin/python'
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\necho {name}\n')
+        python.chmod(0o755)
+    path = f'{tmp_path}/own/bin:/usr/bin:/bin' if active else '/usr/bin:/bin'
+    variables = dict(PATH=path, VIRTUAL_ENV=f'{tmp_path}/own') if active else dict(PATH=path)
+    done = run(['bash', str(tmp_path / 'tools/dist_train.sh'), 'config.py', '2'], env=variables)
+    assert done.stdout == f'{runs}\n'
+
+
 def refuse(capsys, *arguments):
     """Run the launcher in this process and return its message."""
     assert dist_launch.main(['train', *arguments]) == 2
@@ -331,6 +353,7 @@ def test_job_that_slurm_queued_again_goes_on(folder, tmp_path, fake_srun):
     fake = Path(fake_srun.partition(':')[0], 'srun')
     fake.write_text('#!/usr/bin/env bash\nwhile [ "$1" != python ]; do shift; done\nexec "$@"\n')
     job = dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+    job['SLURM_JOB_ID'] = '7'
     arguments = ['slurm_train.sh', 'part', 'job', write_config(folder, interval=2), '--work-dir', 'run']
 
     half = ['--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2']
