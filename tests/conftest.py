@@ -28,7 +28,7 @@ MEMORY, ROOM = Path('/dev/shm'), 8 * 2**30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have scripts run this interpreter, and files in memory where there is room: a busy disk takes seconds to flush."""
+    """Have scripts run this interpreter, and files in memory where there is room: flushing to a disk takes seconds."""
     os.environ['VIRTUAL_ENV'] = sys.prefix
     os.environ['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
