@@ -1,7 +1,7 @@
 # Purpose: the teacher of the pair that trains in seconds, five plain convolutions on all 718 training digits
 # Needs: nothing
 # Launch: python tools/train.py configs/quickstart/teacher_vgg_digits.py
-# Result: 99.44% top-1 on the 899 test digits with seed 0; 54 s of one core
+# Result: 99.67% top-1 on the 899 test digits with seed 0 and one thread, 99.89% with two; 54 s of one core
 _base_ = ['../_base_/digits.py']
 
 model = dict(
