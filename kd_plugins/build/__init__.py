@@ -5,7 +5,7 @@ from kd_plugins.build.component import Declared, argument_faults, build_componen
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.library import library_config_file, library_folder, read_library_config
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
-from kd_plugins.build.names import FALLBACK_SCOPE, is_registered, registered_names, user_scope
+from kd_plugins.build.names import FALLBACK_SCOPE, is_registered, names_in, registered_names, user_scope
 
 __all__ = [
     'FALLBACK_SCOPE',
@@ -20,6 +20,7 @@ __all__ = [
     'is_registered',
     'library_config_file',
     'library_folder',
+    'names_in',
     'parameters_of',
     'read_library_config',
     'registered_names',

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
 import mmengine.registry
 from mmengine.registry import DefaultScope, Registry
 
+from kd_plugins.errors import join_path
 from kd_plugins.registry import SCOPE
 
 FALLBACK_SCOPE = 'mmpretrain'
@@ -43,6 +47,24 @@ def is_registered(registry: Registry, name: str) -> bool:
         return registry.get(name) is not None
     except RuntimeError:
         return False  # what is no name at all, such as '', makes mmengine raise
+
+
+def names_in(node: Any, keys: Collection[str] = ('type',), where: str = '') -> Iterator[tuple[str, str]]:
+    """Every string at some keys of a config, however deep, with its key path.
+
+    Args:
+        node: The config, or a part of it.
+        keys: The keys.
+        where: Key path of the part.
+    """
+    if isinstance(node, Mapping):
+        yield from ((join_path(where, key), node[key]) for key in keys if isinstance(node.get(key), str))
+        children = [(str(key), child) for key, child in node.items()]
+    else:
+        listed = isinstance(node, (list, tuple))
+        children = [(str(index), child) for index, child in enumerate(node)] if listed else []
+    for key, child in children:
+        yield from names_in(child, keys, join_path(where, key))
 
 
 def _registries() -> list[Registry]:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from kd_plugins.build import FALLBACK_SCOPE
+from kd_plugins.build import FALLBACK_SCOPE, names_in
 from kd_plugins.compat.bridge import require_mmrazor
 from kd_plugins.compat.names import OWN_REGISTRIES
 from kd_plugins.compat.reading import read_config
 from kd_plugins.compat.translate import mmrazor_types, translate
 from kd_plugins.engine.command_line import KeyValueAction
 from kd_plugins.engine.distributed import rank_of_speaker
-from kd_plugins.errors import Fault, UserError, closest, describe_error, join_path
+from kd_plugins.errors import Fault, UserError, closest, describe_error
+from kd_plugins.preflight import shape_faults
 from kd_plugins.stack import require_operators
 
-# what mmengine takes apart
-LOOPS = [f'{part}_{name}' for part in ('train', 'val', 'test') for name in ('dataloader', 'cfg')]
-DICTS = [*LOOPS, 'optim_wrapper', 'default_hooks', 'env_cfg', 'randomness', 'auto_scale_lr', 'data_preprocessor']
-DICTS_OR_LISTS = ['param_scheduler', 'val_evaluator', 'test_evaluator']
 # parts of distillers
 PARTS = ('kd_plugins.losses', 'kd_plugins.connectors', 'kd_plugins.recorders', 'kd_plugins.deliveries')
 
@@ -51,8 +48,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         print(describe_notes(path, notes), file=sys.stderr, flush=True)
     config.default_scope = config.get('default_scope') or FALLBACK_SCOPE
     require_operators(config.default_scope, 'default_scope')
-    for where, library in _libraries(config._cfg_dict, ''):
-        require_operators(library, where)
+    for where, name in names_in(config._cfg_dict, ('type', 'constructor', '_scope_')):
+        require_operators(name.partition('.')[0], where)
     for where in mmrazor_types(config)[:1]:
         require_mmrazor(where)
     qualify_types(config)
@@ -92,21 +89,11 @@ def read_translated(path: str | Path, options: dict[str, Any] | None = None) -> 
         ) from error
     if not isinstance(config.get('model'), dict):
         raise UserError(Fault('model', 'a dict', repr(config.get('model')), f'define the model in {path}'))
-    faults = list(_misshapen(config))
+    faults = shape_faults(config)
     if faults:
         raise UserError(*faults)
     config, found = translate(config)
     return config, notes + found
-
-
-def _misshapen(config: Config) -> Iterator[Fault]:
-    """Keys whose plain value is no dict, or no list of dicts, where mmengine looks for one."""
-    for key in (*DICTS, *DICTS_OR_LISTS):
-        value = config.get(key)
-        listed = key in DICTS_OR_LISTS and isinstance(value, (list, tuple))
-        if isinstance(value, (str, int, float, list, tuple)) and not listed:
-            expected = 'a dict, or a list of them' if key in DICTS_OR_LISTS else 'a dict'
-            yield Fault(key, expected, repr(value)[:80], f'write {key}=dict(…)')
 
 
 def describe_notes(path: str | Path, notes: Sequence[str]) -> str:
@@ -138,19 +125,6 @@ def _qualify(node: Any, ours: dict[str, str]) -> None:
     children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
     for child in children:
         _qualify(child, ours)
-
-
-def _libraries(node: Any, where: str) -> Iterator[tuple[str, str]]:
-    """What stands before the first dot of each type, and each scope, with its key path."""
-    if isinstance(node, dict):
-        for key in ('type', 'constructor', '_scope_'):
-            if isinstance(node.get(key), str):
-                yield join_path(where, key), node[key].partition('.')[0]
-        for name, child in node.items():
-            yield from _libraries(child, join_path(where, str(name)))
-    elif isinstance(node, (list, tuple)):
-        for place, child in enumerate(node):
-            yield from _libraries(child, join_path(where, str(place)))
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, METRICS, TRANSFORMS, DefaultScope
 
 from kd_plugins.arguments import require_writable
-from kd_plugins.build import FALLBACK_SCOPE, build_model, is_registered, resolve_model_config
+from kd_plugins.build import FALLBACK_SCOPE, build_model, is_registered, names_in, resolve_model_config
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
 from kd_plugins.engine.export_onnx import images_of, save_onnx
 from kd_plugins.errors import Fault, UserError
@@ -204,17 +204,9 @@ def _modules_of(testing: Mapping[str, Any], scope: str) -> Iterator[str]:
     """Where the classes of data sets, transforms and metrics are defined."""
     for root, key in ((DATASETS, 'test_dataloader'), (TRANSFORMS, 'test_dataloader'), (METRICS, 'test_evaluator')):
         with root.switch_scope_and_registry(scope) as registry:
-            for name in _types_in(testing.get(key)):
+            for _, name in names_in(testing.get(key)):
                 if is_registered(registry, name):
                     yield registry.get(name).__module__
-
-
-def _types_in(node: Any) -> Iterator[str]:
-    if isinstance(node, dict) and isinstance(node.get('type'), str):
-        yield node['type']
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ()
-    for child in children:
-        yield from _types_in(child)
 
 
 def _testing(config: Config, scope: str, dataset_meta: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from kd_plugins.preflight.check import (
 from kd_plugins.preflight.data import data_faults, forbid_downloads
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.modules import select
+from kd_plugins.preflight.parts import shape_faults
 from kd_plugins.preflight.probe import pipeline_of
 from kd_plugins.preflight.render import notes
 
@@ -25,4 +26,5 @@ __all__ = [
     'notes',
     'pipeline_of',
     'select',
+    'shape_faults',
 ]

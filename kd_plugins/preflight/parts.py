@@ -14,6 +14,24 @@ PARTS = {
     'val': ('val_dataloader', 'val_cfg', 'val_evaluator'),
     'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
 }
+OTHER_DICTS = ('default_hooks', 'env_cfg', 'randomness', 'auto_scale_lr', 'data_preprocessor')
+LISTED = ('param_scheduler', 'val_evaluator', 'test_evaluator')
+
+
+def shape_faults(config: Any) -> list[Fault]:
+    """Look for plain values where mmengine takes a dict, or a list of dicts, apart.
+
+    Args:
+        config: The whole config, as it was read.
+    """
+    faults = []
+    for key in dict.fromkeys((*(key for keys in PARTS.values() for key in keys), *OTHER_DICTS, *LISTED)):
+        value = config.get(key)
+        expected = 'a dict, or a list of them' if key in LISTED else 'a dict'
+        plain = (str, int, float) if key in LISTED else (str, int, float, list, tuple)
+        if isinstance(value, plain):
+            faults.append(Fault(key, expected, repr(value)[:80], f'write {key}=dict(…)'))
+    return faults
 
 
 def part_faults(config: Any, part: str) -> list[Fault]:

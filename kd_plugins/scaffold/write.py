@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from kd_plugins.arguments import require_writable
 from kd_plugins.compat.reading import names_of_today
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import Findings, inspect_training
@@ -27,8 +28,7 @@ def check_target(path: Path) -> None:
     if path.suffix != '.py' or '.' in path.stem:
         advice = f'write for instance {path.with_name(path.name.split(".")[0] or "config")}.py'
         raise UserError(Fault('-o', 'a name.py without other dots, as mmengine reads it', str(path), advice))
-    if not path.parent.is_dir():
-        raise UserError(Fault('-o', 'a file in a folder that exists', str(path), f'create {path.parent}'))
+    require_writable('-o', path)
 
 
 def write_checked(path: Path, text: str) -> Findings:

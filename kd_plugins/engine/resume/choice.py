@@ -33,7 +33,7 @@ def choose_checkpoint(config: Any) -> list[str]:
     asked, restarted = config.get('resume'), was_restarted(launcher)
     if not asked and not restarted:
         return []
-    path = asked if isinstance(asked, str) else config.get('load_from') if asked else None
+    path = asked if isinstance(asked, str) or not asked else config.get('load_from')
     newest = asked and path in (None, '', 'auto')
     told = []
     if restarted or newest:
