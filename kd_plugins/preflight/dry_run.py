@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,8 +15,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from kd_plugins.algorithms import Comparison, DistillAlgorithm, Forward
 from kd_plugins.distiller import ConfigurableDistiller
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
-from kd_plugins.preflight.findings import Findings, StepCost
-from kd_plugins.preflight.flops import flop_counter
+from kd_plugins.preflight.cost import StepCounter
+from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.shapes import shape_of
 from kd_plugins.preflight.trace import Tracer
 
@@ -56,32 +55,36 @@ def dry_run(model: BaseModel, batch: Any, findings: Findings) -> dict[str, dict[
 
 def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str, dict[str, Any]]:
     inputs, samples = _inputs_and_samples(data)
-    counts: Counter[str] = Counter()
+    counter = StepCounter(model)
     losses: dict[str, Any] = {}
     edits: dict[str, dict[str, Any]] = {}
     whole = True
     for comparison in model.comparisons():
         ran: set[str] = set()
         for forward in comparison.forwards:
-            with _counted(counts, 'student' if 'student' in forward.sides else 'teacher'):
-                run = partial(_run, comparison, forward, inputs, samples, findings)
+            run = partial(_run, comparison, forward, inputs, samples, findings)
+            found = run_located(forward.model, f'model.{forward.where}', run, findings)
+            if found is not None:
+                # the first run has found out how the model is run from now on; the second is what a step costs
+                run = partial(counter.forward, forward, comparison.distiller, inputs, samples)
                 found = run_located(forward.model, f'model.{forward.where}', run, findings)
             if found is not None:
                 ran.update(forward.sides)
                 losses.update(found)
         whole = whole and ran == {'student', 'teacher'}
-        with _counted(counts, 'losses'):
-            distilled, edits[f'model.{comparison.where}'] = _compare(comparison, findings, image_size(inputs), ran)
+        where = f'model.{comparison.where}'
+        distilled, edits[where] = _compare(comparison, findings, image_size(inputs), ran, counter)
         losses.update({f'{comparison.prefix}.{name}': value for name, value in distilled.items()})
     if whole and losses and not findings.faults:
+        backward = partial(_backward, model, findings=findings)
         if not _has_own_step(model):
-            _backward(model, losses, findings)
+            counter.backward(partial(backward, losses))
         elif not any(edits.values()):
             # what a user's class adds is only known by running it
-            own = run_located(model, 'model', partial(model.loss, inputs, samples), findings)
+            own = counter.whole(partial(run_located, model, 'model', partial(model.loss, inputs, samples), findings))
             if own is not None:
-                _backward(model, own, findings)
-        findings.cost = _cost(counts, len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1, model)
+                counter.backward(partial(backward, own))
+        findings.cost = counter.cost(len(inputs) if isinstance(inputs, (torch.Tensor, list, tuple)) else 1)
     return edits
 
 
@@ -117,15 +120,16 @@ def _inputs_and_samples(data: Any) -> tuple[Any, Any]:
 
 
 def _compare(
-    comparison: Comparison, findings: Findings, image: tuple[int, int] | None, ran: set[str]
+    comparison: Comparison, findings: Findings, image: tuple[int, int] | None, ran: set[str], counter: StepCounter
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The losses of a distiller by name, and the edits of its config."""
     where = f'model.{comparison.where}'
     if isinstance(comparison.distiller, ConfigurableDistiller):
-        tracer = Tracer(comparison.distiller, where, findings, image, ran)
+        tracer = Tracer(comparison.distiller, where, findings, image, ran, counter.comparing)
         return tracer.run(), tracer.connection.edits
     expected = 'a distiller that compares the records'
-    return _attempt(findings.faults, where, expected, comparison.distiller.compute_distill_losses) or {}, {}
+    with counter.comparing():
+        return _attempt(findings.faults, where, expected, comparison.distiller.compute_distill_losses) or {}, {}
 
 
 def _has_own_step(model: DistillAlgorithm) -> bool:
@@ -136,25 +140,11 @@ def _has_own_step(model: DistillAlgorithm) -> bool:
     return any(not getattr(function, '__module__', 'kd_plugins').startswith('kd_plugins') for function in functions)
 
 
-def _cost(counts: Counter[str], images: int, model: DistillAlgorithm) -> StepCost:
-    # not counted but known, for there is one backward for all: that of a convolution or a product is two of its size
-    student = counts['student'] * (3 if getattr(model, 'student_trainable', True) else 1)
-    teacher = counts['teacher'] * (1 if model.frozen_teacher is not None else 3)
-    return StepCost(teacher / images, student / images, counts['losses'] * 3 / images)
-
-
 def image_size(inputs: Any) -> tuple[int, int] | None:
     """Height and width of a batch of images; None for other inputs."""
     if not isinstance(inputs, torch.Tensor) or inputs.dim() != 4:
         return None
     return inputs.shape[2], inputs.shape[3]
-
-
-@contextmanager
-def _counted(counts: Counter[str], name: str) -> Iterator[None]:
-    with flop_counter() as counter:
-        yield
-    counts[name] += int(counter.get_total_flops())
 
 
 def _attempt(faults: list[Fault], where: str, expected: str, call: Callable[[], Any]) -> Any:

@@ -80,10 +80,10 @@ class ModelSummary:
 class StepCost:
     """Floating-point operations of one training step for one image; a multiply-add is two.
 
-    Counted are matrix products and convolutions; the backward of what learns is taken for two forwards.
+    Counted are convolutions, matrix products and attention, forward and backward, in a step that was run.
 
     Attributes:
-        teacher: Of the teacher's forward.
+        teacher: Of the teacher's forward; of its backward too, where it is trained.
         student: Of the student's step.
         losses: Of connectors and losses.
     """
@@ -103,8 +103,8 @@ class Findings:
         stumbles: What kept a model from running, for which the batch may be to blame.
         losses: The distill losses, in the order of the config.
         models: Teacher, student and connectors.
-        cost: Of one step; None where no step could be made.
-        without_gradient: Parameters that are to be trained and get no gradient.
+        cost: Of one step; None where no step could be made, or a step is more than one backward.
+        without_gradient: Parameters that are to be trained and get no gradient; None where no step could be made.
         chosen: Connectors that were worked out, by key path; None where none is needed.
         absent: Key paths of weights that were not there and not loaded.
         seconds: How long the preflight took.
@@ -117,7 +117,7 @@ class Findings:
     losses: list[LossTrace] = field(default_factory=list)
     models: list[ModelSummary] = field(default_factory=list)
     cost: StepCost | None = None
-    without_gradient: list[str] = field(default_factory=list)
+    without_gradient: list[str] | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     seconds: float = 0.0

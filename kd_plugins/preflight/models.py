@@ -71,12 +71,12 @@ def model_warnings(config: Any, model: BaseModel) -> list[Fault]:
     return warnings
 
 
-def idle_parameters(config: Any, without_gradient: Sequence[str]) -> list[Fault]:
+def idle_parameters(config: Any, without_gradient: Sequence[str] | None) -> list[Fault]:
     """Parameters that are to be trained and get no gradient, unless the config allows them.
 
     Args:
         config: The whole config.
-        without_gradient: Their names.
+        without_gradient: Their names; None where it is not known.
     """
     wrapper = config.get('model_wrapper_cfg') or config
     if not without_gradient or wrapper.get('find_unused_parameters'):

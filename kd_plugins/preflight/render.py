@@ -45,7 +45,7 @@ def print_findings(findings: Findings, console: Console) -> None:
         console.print(Text('\nconnectors that were worked out', style='bold'))
         for where, config in findings.chosen.items():
             console.print(f'  {where} = {_chosen(config)}', markup=False, highlight=False, soft_wrap=True)
-    if findings.cost is not None:
+    if findings.without_gradient is not None:
         console.print(_gradients(findings.without_gradient), soft_wrap=True)
     for warning in findings.warnings:
         console.print(_warning(warning), soft_wrap=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ class Tracer:
         findings: Grows by what is found.
         image: Height and width of the images, in pixels; None where the inputs are no images.
         ran: The sides that ran to the end; what the other ones recorded says nothing.
+        counting: Entered around what a step computes of the records, and not around what is worked out once.
 
     Attributes:
         connection: What the records pass on their way; has the edits that make the config explicit.
@@ -38,6 +40,7 @@ class Tracer:
         findings: Findings,
         image: tuple[int, int] | None,
         ran: Collection[str] = ('student', 'teacher'),
+        counting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.distiller = distiller
         self.where = where
@@ -45,6 +48,7 @@ class Tracer:
         self.findings = findings
         self.image = image
         self.ran = ran
+        self.counting = counting
         self.records = self._pop()
         self.connection = Connection(distiller, where, findings, image)
 
@@ -68,12 +72,13 @@ class Tracer:
         picked = {argument: self._pick(record) for argument, record in mapping.arguments.items()}
         before = len(self.findings.faults)
         self.connection.complete(mapping, picked)
-        connected = {
-            argument: self.connection.connect(record, picked[argument])
-            for argument, record in mapping.arguments.items()
-        }
-        # without the connectors that it needs, nothing more can be said of a loss
-        value = self._lose(mapping, connected) if len(self.findings.faults) == before else None
+        with self.counting():
+            connected = {
+                argument: self.connection.connect(record, picked[argument])
+                for argument, record in mapping.arguments.items()
+            }
+            # without the connectors that it needs, nothing more can be said of a loss
+            value = self._lose(mapping, connected) if len(self.findings.faults) == before else None
         self.findings.losses.append(self._describe(mapping, picked, connected, value))
         return value
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from kd_plugins.preflight.flops import flop_counter
@@ -33,3 +34,16 @@ def test_a_backward_is_two_forwards(layer, forward):
     with flop_counter() as counter:
         output.sum().backward()
     assert counter.get_total_flops() == forward
+
+
+def test_attention_is_counted_on_a_cpu():
+    query, key, value = (torch.rand(2, 3, length, 16, requires_grad=True) for length in (50, 60, 60))
+    with flop_counter() as counter:
+        output = F.scaled_dot_product_attention(query, key, value)
+    # two products of 50 x 16 x 60, in 2 images and 3 heads
+    forward = 2 * (2 * 50 * 16 * 60) * 2 * 3
+    assert counter.get_total_flops() == forward
+    with flop_counter() as counter:
+        output.sum().backward()
+    # four of gradients, and one that is computed again
+    assert counter.get_total_flops() == forward * 5 // 2

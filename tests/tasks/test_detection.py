@@ -254,11 +254,12 @@ class TestFpnTeacher:
 
     def test_costs_less_than_the_whole_teacher(self, tmp_path):
         losses = short(loss_l2=level(0, type='L2Loss'))
-        neck, whole = (
-            inspect_training(config_of(tmp_path, losses, kind)).cost.teacher
-            for kind in ('FpnTeacherDistill', 'SingleTeacherDistill')
+        neck, early, whole = (
+            config_of(tmp_path, losses, f'{kind}Distill') for kind in ('FpnTeacher', *['SingleTeacher'] * 2)
         )
-        assert 0 < neck < whole
+        whole.model.teacher_forward = dict(stop_early=False)
+        neck, early, whole = (inspect_training(config).cost.teacher for config in (neck, early, whole))
+        assert 0 < neck == early < whole
 
 
 class TestData:
