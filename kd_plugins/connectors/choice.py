@@ -146,7 +146,7 @@ def _as_map(shape: Shape, image: tuple[int, int]) -> tuple[Configs, Shape] | Non
     if len(shape) == 4:
         return [], shape
     batch, length, channels = shape
-    grid = _token_grid(length, image)
+    grid = token_grid(length, image)
     if grid is None:
         return None
     size, extra_tokens = grid
@@ -154,18 +154,20 @@ def _as_map(shape: Shape, image: tuple[int, int]) -> tuple[Configs, Shape] | Non
     return [config], (batch, channels, *size)
 
 
-def _token_grid(length: int, image: tuple[int, int]) -> tuple[tuple[int, int], int] | None:
+def token_grid(
+    length: int, image: tuple[int, int], most_extra_tokens: int = MOST_EXTRA_TOKENS
+) -> tuple[tuple[int, int], int] | None:
     """Height and width of the grid of tokens, and the number of extra tokens before it.
 
     Of the grids that square patches of an image of this shape form, the one whose sides are closest to the image's;
     of those, the one with the fewest extra tokens.
     """
     grids = []
-    for extra_tokens in range(MOST_EXTRA_TOKENS + 1):
+    for extra_tokens in range(most_extra_tokens + 1):
         count = length - extra_tokens
         for height in range(1, count + 1):
             size = (height, count // height)
-            if count % height == 0 and _has_square_patches(size, image):
+            if count % height == 0 and has_square_patches(size, image):
                 stretch = Fraction(size[0] * image[1], size[1] * image[0])
                 grids.append((max(stretch, 1 / stretch), extra_tokens, size))
     if not grids:
@@ -174,7 +176,7 @@ def _token_grid(length: int, image: tuple[int, int]) -> tuple[tuple[int, int], i
     return size, extra_tokens
 
 
-def _has_square_patches(size: tuple[int, int], image: tuple[int, int]) -> bool:
+def has_square_patches(size: tuple[int, int], image: tuple[int, int]) -> bool:
     """Whether one stride in both directions gives this grid, with an incomplete last patch dropped or padded."""
     sides = list(zip(image, size, strict=True))
     # n = floor(side / stride)  <=>  side / (n + 1) < stride <= side / n

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 
 from kd_plugins.build import build_component, find_component
-from kd_plugins.connectors import channels_of, choose_connectors, complete_channels
+from kd_plugins.connectors import channels_of, choose_connectors, complete_channels, missing_channels
+from kd_plugins.connectors.layout import SPATIAL_AXES, changed_axes, describe_axes, possible_axes
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.findings import Findings
@@ -27,13 +29,20 @@ class Connection:
         where: Key path of its config.
         findings: Grows by what is found.
         image: Height and width of the images, in pixels; None where the inputs are no images.
+        enlarged: Gives the records of the same images at another size, as ``pop_records``; None where a model takes
+            one size only. It is called at most once, where shapes alone leave open which axes are those of the image.
 
     Attributes:
         edits: What makes the config explicit: value by key path below the distiller; None for what is to be removed.
     """
 
     def __init__(
-        self, distiller: ConfigurableDistiller, where: str, findings: Findings, image: tuple[int, int] | None
+        self,
+        distiller: ConfigurableDistiller,
+        where: str,
+        findings: Findings,
+        image: tuple[int, int] | None,
+        enlarged: Callable[[], Any],
     ) -> None:
         self.distiller = distiller
         self.where = where
@@ -41,6 +50,7 @@ class Connection:
         self.image = image
         self.edits: dict[str, Any] = {}
         self._explicit: dict[str, list[Any]] = {}
+        self._enlarged = functools.cache(enlarged)
 
     def configs(self, record: RecordSpec) -> list[Any]:
         """The connectors that a record passes in sequence, those that were worked out too."""
@@ -107,6 +117,61 @@ class Connection:
             except UserError as error:
                 self._refuse(error, self.distiller.spec.connectors[record.connector or ''].where)
 
+    def choose(
+        self, student: RecordSpec, data: torch.Tensor, teacher: RecordSpec, target: torch.Tensor
+    ) -> tuple[list[Any], list[Any]]:
+        """The connectors that make two records equal in shape, as :func:`choose_connectors` gives them.
+
+        Args:
+            student: The student's record, with the connector that ``data`` has passed.
+            data: Its tensor.
+            teacher: The teacher's record, likewise.
+            target: Its tensor.
+
+        Raises:
+            UserError: There are none, or it is not certain which axes of a record are those of the image.
+        """
+        chosen: tuple[list[Any], list[Any]] | UserError
+        try:
+            chosen = choose_connectors(tuple(data.shape), tuple(target.shape), self.image)
+        except UserError as error:
+            chosen = error
+        # ranks and batches that differ have advice of their own
+        if chosen != ([], []) and {data.dim(), target.dim()} <= {3, 4} and len(data) == len(target):
+            self._require_layout(student, data)
+            self._require_layout(teacher, target)
+        if isinstance(chosen, UserError):
+            raise chosen
+        return chosen
+
+    def _require_layout(self, record: RecordSpec, data: torch.Tensor) -> None:
+        """Refuse a record whose spatial axes are not, or may not be, where connectors look for them."""
+        shape = tuple(data.shape)
+        expected = SPATIAL_AXES.get(len(shape))
+        if expected is None or self.image is None:
+            return
+        possible = possible_axes(shape, self.image)
+        if possible == [expected]:
+            return
+        # a number of channels can form a grid by chance, so that tokens are believed only when they change
+        if len(possible) != 1 or len(shape) == 3:
+            changed = self._changed_axes(record, shape)
+            possible = [changed] if len(changed) == len(expected) else possible
+        # what is hardly ever anything but tokens, where the model takes one size only
+        tokens = len(shape) == 3 and (not possible or expected in possible)
+        if possible != [expected] and not tokens:
+            raise UserError(_layout_fault(record, shape, possible, self.image))
+
+    def _changed_axes(self, record: RecordSpec, shape: tuple[int, ...]) -> tuple[int, ...]:
+        records = self._enlarged()
+        if records is None:
+            return ()
+        try:
+            other = self.distiller.connect(record, record.pick(records[record.from_student][record.recorder]))
+        except (UserError, RuntimeError, TypeError, ValueError, KeyError):
+            return ()  # a connector is for one size, or is not there yet
+        return changed_axes(shape, tuple(other.shape)) if isinstance(other, torch.Tensor) else ()
+
     def _is_left_out(self, record: RecordSpec) -> bool:
         return record.connector in self.distiller.left_out
 
@@ -120,7 +185,7 @@ class Connection:
             if not isinstance(value, torch.Tensor):
                 got = f'{name} {describe_shape(shape_of(value))}'
                 raise UserError(Fault('', 'two tensors', got, 'choose an element of it with data_idx'))
-        own, theirs = choose_connectors(tuple(data.shape), tuple(target.shape), self.image)
+        own, theirs = self.choose(replace(record, connector=None), data, mapping.arguments[other], target)
         before = self._explicit.get(record.connector or '')
         if before is None:
             self._settle(record, own)
@@ -138,9 +203,11 @@ class Connection:
             got = describe_shape(shape_of(data))
             raise UserError(Fault('', 'a tensor', got, 'choose an element of it with data_idx'))
         out = channels_of(tuple(target.shape)) if isinstance(target, torch.Tensor) else None
-        filled = []
+        filled: list[Any] = []
         for part, where in parts_of(config, ''):
             kind = find_component(MODELS, part, where)
+            if not filled and missing_channels(kind, part):
+                self._require_layout(replace(record, connector=None), data)
             part = complete_channels(kind, part, channels_of(tuple(data.shape)), out)
             with torch.no_grad():
                 try:
@@ -187,6 +254,24 @@ def describe_connector(config: Any) -> str:
     if len(channels) == 2:
         return f'{name} {channels[0]} to {channels[1]}'
     return f'{name} {describe_shape(tuple(config["size"]))}' if isinstance(config.get('size'), (tuple, list)) else name
+
+
+def _layout_fault(
+    record: RecordSpec, shape: tuple[int, ...], possible: list[tuple[int, ...]], image: tuple[int, int]
+) -> Fault:
+    expected = f'a record {describe_axes(SPATIAL_AXES[len(shape)], len(shape))}, whose spatial axes are certain'
+    layouts = ' or '.join(describe_axes(axes, len(shape)) for axes in possible) or 'no layout that is known'
+    got = f'{shape} of the {record.side}, for images of {image[0]} x {image[1]}: {layouts}'
+    if len(shape) == 3:
+        advice = 'record tokens (N, L, C), or write the connector out'
+    elif len(possible) == 1:
+        size = tuple(shape[axis] for axis in possible[0])
+        flatten = "dict(type='TorchNNConnector', module_name='Flatten', module_args=dict(start_dim=1, end_dim=2))"
+        to_map = f"dict(type='TokensToMapConnector', size={size})"
+        advice = f'give that source connector=[{flatten}, {to_map}], which makes it (N, C, H, W)'
+    else:
+        advice = 'write the connector out, with its channels'
+    return Fault('', expected, got, advice)
 
 
 def _describe_all(configs: list[Any]) -> str:

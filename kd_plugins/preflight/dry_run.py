@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -73,7 +74,8 @@ def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str
                 losses.update(found)
         whole = whole and ran == {'student', 'teacher'}
         where = f'model.{comparison.where}'
-        distilled, edits[where] = _compare(comparison, findings, image_size(inputs), ran, counter)
+        enlarged = partial(_enlarged, comparison, inputs, samples)
+        distilled, edits[where] = _compare(comparison, findings, image_size(inputs), ran, counter, enlarged)
         losses.update({f'{comparison.prefix}.{name}': value for name, value in distilled.items()})
     if whole and losses and not findings.faults:
         backward = partial(_backward, model, findings=findings)
@@ -119,13 +121,30 @@ def _inputs_and_samples(data: Any) -> tuple[Any, Any]:
     return data[0], data[1] if len(data) > 1 else None
 
 
+def _enlarged(comparison: Comparison, inputs: Any, samples: Any) -> Any:
+    """The records of the same images at twice their size; None where a model does not take them."""
+    if image_size(inputs) is None:
+        return None
+    try:
+        for forward in comparison.forwards:
+            forward.run(F.interpolate(inputs, scale_factor=2), samples)
+        return comparison.distiller.pop_records()
+    except Exception:  # a model for one size may raise anything
+        return None
+
+
 def _compare(
-    comparison: Comparison, findings: Findings, image: tuple[int, int] | None, ran: set[str], counter: StepCounter
+    comparison: Comparison,
+    findings: Findings,
+    image: tuple[int, int] | None,
+    ran: set[str],
+    counter: StepCounter,
+    enlarged: Callable[[], Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The losses of a distiller by name, and the edits of its config."""
     where = f'model.{comparison.where}'
     if isinstance(comparison.distiller, ConfigurableDistiller):
-        tracer = Tracer(comparison.distiller, where, findings, image, ran, counter.comparing)
+        tracer = Tracer(comparison.distiller, where, findings, image, ran, counter.comparing, enlarged)
         return tracer.run(), tracer.connection.edits
     expected = 'a distiller that compares the records'
     with counter.comparing():

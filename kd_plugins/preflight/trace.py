@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from kd_plugins.build import Declared
-from kd_plugins.connectors import OUT_NAMES, channels_of, choose_connectors
+from kd_plugins.connectors import OUT_NAMES, channels_of
 from kd_plugins.distiller import AUTO, ConfigurableDistiller, LossSpec, RecordSpec, parts_of
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.connection import Connection, describe_connector
@@ -28,6 +28,7 @@ class Tracer:
         image: Height and width of the images, in pixels; None where the inputs are no images.
         ran: The sides that ran to the end; what the other ones recorded says nothing.
         counting: Entered around what a step computes of the records, and not around what is worked out once.
+        enlarged: As for :class:`Connection`.
 
     Attributes:
         connection: What the records pass on their way; has the edits that make the config explicit.
@@ -41,16 +42,16 @@ class Tracer:
         image: tuple[int, int] | None,
         ran: Collection[str] = ('student', 'teacher'),
         counting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        enlarged: Callable[[], Any] = lambda: None,
     ) -> None:
         self.distiller = distiller
         self.where = where
         self.spec = distiller.spec
         self.findings = findings
-        self.image = image
         self.ran = ran
         self.counting = counting
         self.records = self._pop()
-        self.connection = Connection(distiller, where, findings, image)
+        self.connection = Connection(distiller, where, findings, image, enlarged)
 
     def _pop(self) -> dict[bool, dict[str, list[Any]]]:
         try:
@@ -144,12 +145,13 @@ class Tracer:
             return error
         if student.shape == teacher.shape:
             return error
-        advice = self._how_to_meet(mapping, tuple(student.shape), tuple(teacher.shape))
+        advice = self._how_to_meet(mapping, student, teacher)
         return UserError(*(Fault(fault.where, fault.expected, fault.got, advice) for fault in error.faults))
 
-    def _how_to_meet(self, mapping: LossSpec, student: Shape, teacher: Shape) -> str:
-        argument = mapping.pair[0] if mapping.pair else ''
+    def _how_to_meet(self, mapping: LossSpec, data: torch.Tensor, target: torch.Tensor) -> str:
+        argument, other = mapping.pair or ('', '')
         record = mapping.arguments[argument]
+        student, teacher = tuple(data.shape), tuple(target.shape)
         if len(student) == len(teacher) == 2 and argument.startswith('preds'):
             return 'the numbers of classes differ: give both heads the same num_classes'
         declared = self.spec.connectors.get(record.connector or '')
@@ -161,7 +163,7 @@ class Tracer:
             advice = "write 'auto' there" if declared.config != AUTO else 'write it out'
             return f'the connector at {declared.where} gives another shape: {advice}'
         try:
-            own, theirs = choose_connectors(student, teacher, self.image)
+            own, theirs = self.connection.choose(record, data, mapping.arguments[other], target)
         except UserError as refusal:
             return refusal.faults[0].advice
         chosen = ', '.join(map(describe_connector, [*own, *theirs]))
