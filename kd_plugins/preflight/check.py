@@ -20,10 +20,12 @@ from kd_plugins.preflight.compilation import compiler_faults, recorder_faults
 from kd_plugins.preflight.data import data_faults
 from kd_plugins.preflight.dry_run import dry_run, run_located
 from kd_plugins.preflight.edit import apply_edits
+from kd_plugins.preflight.evaluation import check_evaluation
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.isolation import isolated
 from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
 from kd_plugins.preflight.modules import ModuleRow, list_modules
+from kd_plugins.preflight.monitors import monitor_faults
 from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.precision import precision_faults
 from kd_plugins.preflight.probe import probe_batches, why_no_samples
@@ -186,6 +188,9 @@ def _inspect(config: Any, model: BaseModel, findings: Findings, ready: bool) -> 
         # the optimiser of another machine cannot be built on this one
         findings.faults += schedule_faults(config, model) if not precision_faults(config) else []
         findings.faults += resume_faults(config, model)
+    if not findings.faults:
+        names = check_evaluation(config, model, findings, ready)
+        findings.faults += monitor_faults(config, names) if names is not None else []
     findings.warnings += model_warnings(config, model)
 
 

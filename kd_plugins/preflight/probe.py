@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,10 +26,12 @@ class Batch:
     Attributes:
         data: Collated, ready for the model's data_preprocessor.
         made_up: Whether the images were made up.
+        metainfo: Of the data set, such as its classes; empty for made-up images.
     """
 
     data: Any
     made_up: bool
+    metainfo: Mapping[str, Any] = field(default_factory=dict)
 
 
 def probe_batches(config: Any, loader: str = 'train_dataloader') -> Iterator[Batch]:
@@ -53,9 +55,16 @@ def probe_batches(config: Any, loader: str = 'train_dataloader') -> Iterator[Bat
         data = _collate(made_up[:SAMPLES], collate)
         if data is not None:
             yield Batch(data, made_up=True)
-    data = _collate(_attempt(lambda: _first(dataset)), collate)
+    yield from real_batches(config, loader)
+
+
+def real_batches(config: Any, loader: str) -> Iterator[Batch]:
+    """The last of :func:`probe_batches`: the first two samples of the data set, where there are any."""
+    parts = config.get(loader) or {}
+    built: list[Any] = []
+    data = _collate(_attempt(lambda: _first(parts.get('dataset'), built)), parts.get('collate_fn'))
     if data is not None:
-        yield Batch(data, made_up=False)
+        yield Batch(data, made_up=False, metainfo=getattr(built[0], 'metainfo', None) or {})
 
 
 def probe_batch(config: Any, loader: str = 'train_dataloader') -> Any:
@@ -70,7 +79,7 @@ def why_no_samples(config: Any) -> str:
         config: The whole config; the data set is built in the current default scope.
     """
     try:
-        _first((config.get('train_dataloader') or {}).get('dataset'))
+        _first((config.get('train_dataloader') or {}).get('dataset'), [])
     except Exception as error:
         return describe_error(error, 200)
     return ''
@@ -126,6 +135,7 @@ def _made_up(pipeline: list[dict[str, Any]]) -> Iterator[Any]:
         )
 
 
-def _first(dataset: Any) -> list[Any]:
+def _first(dataset: Any, kept: list[Any]) -> list[Any]:
     built = DATASETS.build(dataset)
+    kept.append(built)
     return [built[index % len(built)] for index in range(SAMPLES)]
