@@ -39,7 +39,10 @@ class FrozenTeacher:
     """
 
     def __init__(self, model: nn.Module, trained: bool = True, settings: TeacherForward | None = None) -> None:
-        self.model = model.eval().requires_grad_(False)
+        # not in one chain: eval() of some models, such as those that override train() without a return, gives None
+        model.eval()
+        model.requires_grad_(False)
+        self.model = model
         self.trained = trained
         self.settings = settings or TeacherForward()
         self._fast = FastForward(model, self.settings)

@@ -107,7 +107,8 @@ def test_the_best_weights_on_validation_data(tmp_path, monkeypatch):
     config.default_hooks.checkpoint.update(save_best='accuracy/top1', interval=3)
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         config.pop(key)
-    scores = iter([60.0, 20.0, 59.0])
+    # the first one is the preflight's
+    scores = iter([0.0, 60.0, 20.0, 59.0])
     monkeypatch.setattr(Accuracy, 'compute_metrics', lambda self, results: {'top1': next(scores)})
     train(config)
     # those of the third validation are measured, not the last ones
@@ -117,7 +118,7 @@ def test_the_best_weights_on_validation_data(tmp_path, monkeypatch):
 def test_the_best_checkpoint_counts(tmp_path, monkeypatch):
     config = small('student_cnn_digits', tmp_path)
     config.default_hooks.checkpoint.update(save_best='accuracy/top1', interval=3)
-    scores = iter([60.0, 20.0, 50.0])
+    scores = iter([0.0, 60.0, 20.0, 50.0])
     monkeypatch.setattr(Accuracy, 'compute_metrics', lambda self, results: {'top1': next(scores)})
 
     runner = train(config)

@@ -39,7 +39,8 @@ def findings_of(tmp_path, there=True, channels=1):
         data_preprocessor=dict(type='ClsDataPreprocessor', mean=[33.0] * channels, std=[78.0] * channels),
     )
     pipeline = [dict(type='Resize', scale=32), dict(type='PackInputs')]
-    config.train_dataloader.dataset = dict(type='GreyImages', pipeline=pipeline, there=there)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        config[loader].dataset = dict(type='GreyImages', pipeline=pipeline, there=there)
     config.pop('data_preprocessor')
     config.work_dir = str(tmp_path)
     complete_config(config)
