@@ -3,6 +3,7 @@
 from kd_plugins.checkpoint.allowed import allow_mmengine_checkpoints
 from kd_plugins.checkpoint.download import local_path
 from kd_plugins.checkpoint.fit import describe_misfit, load_strictly
+from kd_plugins.checkpoint.loaded import LoadedTensors, own_tensors, watching_loads
 from kd_plugins.checkpoint.mmengine_loader import guard_downloads
 from kd_plugins.checkpoint.newest import Found, newest_whole_checkpoint
 from kd_plugins.checkpoint.reading import STUDENT_PREFIX, read_checkpoint, read_weights, weights_of
@@ -13,6 +14,7 @@ __all__ = [
     'OWN_KEY',
     'STUDENT_PREFIX',
     'Found',
+    'LoadedTensors',
     'WholeFileBackend',
     'allow_mmengine_checkpoints',
     'describe_misfit',
@@ -20,8 +22,10 @@ __all__ = [
     'load_strictly',
     'local_path',
     'newest_whole_checkpoint',
+    'own_tensors',
     'read_checkpoint',
     'read_weights',
     'remove_unfinished',
+    'watching_loads',
     'weights_of',
 ]

@@ -14,6 +14,7 @@ import torch
 from kd_plugins.checkpoint.content import WEIGHTS, refuse_implausible
 from kd_plugins.checkpoint.digest import digest_beside, is_altered
 from kd_plugins.checkpoint.download import download, fetch_from_store, is_address, is_in_store
+from kd_plugins.checkpoint.loaded import note_file
 from kd_plugins.checkpoint.pickled import most_that_a_file_holds, refuse_damaged_file, refuse_hostile_file
 from kd_plugins.checkpoint.refusal import ImplausibleError, RunsCodeError
 from kd_plugins.checkpoint.zoo import address_in_zoo
@@ -42,14 +43,9 @@ def read_checkpoint(path: str | Path, where: str, map_location: Any = 'cpu') -> 
     """
     if not isinstance(path, (str, Path)):
         raise UserError(Fault(where, 'the path or address of a checkpoint', repr(path), 'write it as a string'))
-    address = address_in_zoo(str(path), where)
-    if is_in_store(address):
-        with tempfile.TemporaryDirectory() as folder:
-            return _read_file(fetch_from_store(address, Path(folder), where), str(path), where, map_location)
-    if is_address(address):
-        local = download(address, where)
-        return _read_file(local, f'{path} (downloaded to {local})', where, map_location)
-    return _read_file(Path(address), str(path), where, map_location)
+    content = _read_from_anywhere(path, address_in_zoo(str(path), where), where, map_location)
+    note_file(str(path), content)
+    return content
 
 
 def read_weights(path: str | Path, where: str) -> dict[str, torch.Tensor]:
@@ -79,6 +75,17 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         name.removeprefix(STUDENT_PREFIX): value for name, value in tensors.items() if name.startswith(STUDENT_PREFIX)
     }
     return student or tensors
+
+
+def _read_from_anywhere(path: str | Path, address: str, where: str, map_location: Any) -> dict[str, Any]:
+    """Read what lies at ``address``, which messages call ``path``."""
+    if is_in_store(address):
+        with tempfile.TemporaryDirectory() as folder:
+            return _read_file(fetch_from_store(address, Path(folder), where), str(path), where, map_location)
+    if is_address(address):
+        local = download(address, where)
+        return _read_file(local, f'{path} (downloaded to {local})', where, map_location)
+    return _read_file(Path(address), str(path), where, map_location)
 
 
 def _read_file(file: Path, shown: str, where: str, map_location: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
+from kd_plugins.checkpoint import LoadedTensors, watching_loads
 from kd_plugins.distiller import DISTILLERS
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
 from kd_plugins.preflight.bad_files import bad_files_faults
@@ -23,15 +24,17 @@ from kd_plugins.preflight.edit import apply_edits
 from kd_plugins.preflight.evaluation import check_evaluation
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.isolation import isolated
-from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
+from kd_plugins.preflight.models import idle_parameters, model_warnings, untrained_warnings
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.monitors import monitor_faults
 from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.precision import precision_faults
 from kd_plugins.preflight.probe import probe_batches, why_no_samples
+from kd_plugins.preflight.reached import Reached, following_teachers
 from kd_plugins.preflight.schedule import schedule_faults
 from kd_plugins.preflight.seeds import seed_faults
 from kd_plugins.preflight.sharding import process_faults, shard_faults
+from kd_plugins.preflight.summary import summarise_models
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
 from kd_plugins.registry import MODELS
@@ -80,10 +83,10 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     findings.faults += bad_files_faults(config)
     absent = data_faults(config) + process_faults(config) + precision_faults(config) + compiler_faults(config)
     (findings.faults if ready else findings.warnings).extend(absent)
-    with isolated(config), DefaultScope.overwrite_default_scope(scope):
+    with isolated(config), DefaultScope.overwrite_default_scope(scope), watching_loads() as loaded:
         drafted = _draft(config, findings, ready)
         if drafted is not None:
-            _inspect(config, drafted, findings, ready)
+            _inspect(config, drafted, findings, loaded, ready)
     findings.faults = list(dict.fromkeys(findings.faults))
     findings.seconds = time.perf_counter() - start
     return findings
@@ -174,32 +177,42 @@ def _draft(config: Any, findings: Findings, ready: bool) -> Any:
     return model
 
 
-def _inspect(config: Any, model: BaseModel, findings: Findings, ready: bool) -> None:
+def _inspect(config: Any, model: BaseModel, findings: Findings, loaded: LoadedTensors, ready: bool) -> None:
     findings.faults += recorder_faults(config, model) + shard_faults(config, model) + seed_faults(config, model)
-    _run(config, model, findings, ready)
-    findings.models = summarise_models(config.model, model, findings.absent)
+    reached = _run(config, model, findings, ready)
     idle = idle_parameters(config, findings.without_gradient)
     # it stops at the second step
     wrapper = (config.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
     stops = config.get('launcher', 'none') != 'none' and wrapper == 'MMDistributedDataParallel'
     (findings.faults if stops else findings.warnings).extend(idle)
-    if not findings.faults:
-        _initialise(config, model, findings)
+    good = not findings.faults
+    # of a model that lacks parts, what else cannot be initialised says nothing
+    _initialise(config, model, findings if good else Findings())
+    if good:
         # the optimiser of another machine cannot be built on this one
         findings.faults += schedule_faults(config, model) if not precision_faults(config) else []
         findings.faults += resume_faults(config, model)
     if not findings.faults:
         names = check_evaluation(config, model, findings, ready)
         findings.faults += monitor_faults(config, names) if names is not None else []
+    findings.models = summarise_models(config, model, findings.absent, loaded)
+    findings.warnings += untrained_warnings(config, model, findings.models, loaded, findings.absent, reached)
     findings.warnings += model_warnings(config, model)
 
 
-def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) -> None:
-    """Send a small batch through the model, and write the connectors that were left out into the config."""
+def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) -> list[Reached]:
+    """Send a small batch through the model, and write the connectors that were left out into the config.
+
+    Returns:
+        The records of the teachers.
+    """
     found, batch, edits = Findings(), None, dict[str, dict[str, Any]]()
+    reached: list[Reached] = []
     for batch in probe_batches(config):
         found = Findings()
-        edits = dry_run(model, batch.data, found)
+        with following_teachers(model) as records:
+            edits = dry_run(model, batch.data, found)
+            reached = records()
         if not found.stumbles:
             break
     findings.add_run(found)
@@ -223,6 +236,7 @@ def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) 
     if not findings.faults:
         for where, found_edits in edits.items():
             apply_edits(config.model[where.removeprefix('model.')], found_edits)
+    return reached
 
 
 def _leaves_out(distiller: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
@@ -69,19 +71,23 @@ def resume_faults(config: Any, model: BaseModel) -> tuple[Fault, ...]:
         if path and config.get('resume') is True:
             check_checkpoint(model, path, '--resume', resume=True, config=config)
         elif path:
-            _refuse_foreign_weights(model, path)
+            _load_weights(model, path)
     except UserError as error:
         return error.faults
     return ()
 
 
-def _refuse_foreign_weights(model: nn.Module, path: str) -> None:
-    """Refuse weights to start from of which no name is the model's: mmengine would load nothing, and go on."""
+def _load_weights(model: nn.Module, path: str) -> None:
+    """Load weights to start from; refuse those of which no name is the model's, of which mmengine would load none."""
     checkpoint = read_checkpoint(path, 'load_from')
-    state = checkpoint.get('state_dict', checkpoint)
-    # as mmengine loads them
-    names = {name.removeprefix('module.') for name, value in state.items() if isinstance(value, torch.Tensor)}
-    if names & set(model.state_dict()):
+    saved = checkpoint.get('state_dict', checkpoint)
+    state = OrderedDict(
+        (name.removeprefix('module.'), value) for name, value in saved.items() if isinstance(value, torch.Tensor)
+    )
+    vars(state).update(vars(saved) if isinstance(saved, OrderedDict) else {})  # the versions of the modules
+    if set(state) & set(model.state_dict()):
+        # as the Runner does: what does not fit stays as it is
+        load_state_dict(model, state, strict=False, logger='silent')
         return
     got, advice = f'{path}, of which no weight has a name of it', 'is it the checkpoint of another model?'
     student = getattr(model, 'architecture', None)

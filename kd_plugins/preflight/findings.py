@@ -54,6 +54,23 @@ class LossTrace:
 
 
 @dataclass(frozen=True)
+class PartSummary:
+    """One part of a model.
+
+    Attributes:
+        name: Of the child of the model; ``''`` for what the model holds itself.
+        tensors: Number of tensors that it has in a ``state_dict``.
+        loaded: How many of them got their values from a file, or came with a model that was given.
+        files: Those files, as the config names them.
+    """
+
+    name: str
+    tensors: int
+    loaded: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ModelSummary:
     """One of the models.
 
@@ -63,8 +80,9 @@ class ModelSummary:
         parameters: Number of its parameters.
         trainable: How many of them are trained.
         tensors: Number of tensors in its ``state_dict``.
-        loaded: How many of them came from trained weights.
+        loaded: How many of them got their values from a file, or came with a model that was given.
         weights: Where they come from.
+        parts: The same of each part of the model.
     """
 
     role: str
@@ -74,6 +92,7 @@ class ModelSummary:
     tensors: int
     loaded: int
     weights: str
+    parts: tuple[PartSummary, ...] = ()
 
 
 @dataclass(frozen=True)

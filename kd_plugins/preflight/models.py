@@ -1,8 +1,8 @@
-"""Teacher and student of a config: what they are, and what may not be meant."""
+"""What the teacher and the student of a config may not be meant to be."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,65 +10,111 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.algorithms import DistillAlgorithm
-from kd_plugins.build import beginnings
+from kd_plugins.checkpoint import LoadedTensors, own_tensors
 from kd_plugins.errors import Fault
 from kd_plugins.preflight.findings import ModelSummary
+from kd_plugins.preflight.reached import Held, Reached
+from kd_plugins.preflight.summary import RANDOM, declared_teacher, is_absent
 
 NAMES_SHOWN = 4
-RANDOM = 'random'
 # where classifiers, detectors of one and of two stages, and segmentors have theirs
 HEADS = ('head', 'bbox_head', 'roi_head.bbox_head', 'decode_head')
-
-
-def summarise_models(config: Any, model: BaseModel, absent: Collection[str]) -> list[ModelSummary]:
-    """Teacher, student and connectors of a distillation; the model of another config.
-
-    Args:
-        config: Of the model.
-        model: What was built from it, as far as it could be.
-        absent: Key paths of weights that were not there and not loaded.
-    """
-    if not isinstance(model, DistillAlgorithm):
-        return [_summary('model', config, model, _origin(config), 'model', absent)]
-    rows = []
-    for where, teacher in model.teacher_models().items():
-        declared, checkpoint = _declared(config, where)
-        origin = str(checkpoint) if checkpoint else _origin(declared)
-        role = where.replace('teachers.', 'teacher ')
-        rows.append(_summary(role, declared, teacher, origin, f'model.{where}', absent))
-    if model.student is not None:
-        student = config.get('architecture')
-        rows.append(_summary('student', student, model.student, _origin(student), 'model.architecture', absent))
-    for comparison in model.comparisons():
-        connectors = getattr(comparison.distiller, 'connectors', None)
-        if connectors:
-            rows.append(_summary('connectors', ', '.join(connectors), connectors, RANDOM, '', ()))
-    return rows
+# of normalisation: buffers that training sets, beside the parameters
+STATISTICS = ('running_mean', 'running_var')
 
 
 def model_warnings(config: Any, model: BaseModel) -> list[Fault]:
-    """What a config allows and may not mean.
+    """Warn of a teacher that has other classes than the student.
 
     Args:
         config: The whole config.
-        model: What was built from it, with its weights.
+        model: What was built from it.
     """
     if not isinstance(model, DistillAlgorithm):
         return []
     warnings = []
     for where, teacher in model.teacher_models().items():
-        declared, checkpoint = _declared(config.model, where)
-        taken = model.frozen_teacher is not None and model.frozen_teacher.trained
-        if not checkpoint and not taken and _origin(declared) == RANDOM:
-            key = 'teacher_ckpt' if where == 'teacher' else 'ckpt_path'
-            got, advice = 'none: the student will imitate random weights', f'give {key}, or pretrained=True'
-            warnings.append(Fault(f'model.{where}', 'trained weights', got, advice))
         classes = _classes(teacher), _classes(model.student)
         if None not in classes and classes[0] != classes[1]:
             got = f'{classes[0]} classes of the teacher and {classes[1]} of the student'
             advice = 'compare features alone, or give both heads the same num_classes'
             warnings.append(Fault(f'model.{where}', "the student's classes", got, advice))
     return warnings
+
+
+def untrained_warnings(
+    config: Any,
+    model: BaseModel,
+    summaries: Iterable[ModelSummary],
+    loaded: LoadedTensors,
+    absent: Collection[str],
+    reached: Iterable[Reached],
+) -> list[Fault]:
+    """Warn of teachers whose records depend on weights that no file gave.
+
+    Nothing is said of a teacher whose weights are not on this machine.
+
+    Args:
+        config: The whole config.
+        model: What was built from it, with its weights.
+        summaries: Of its models.
+        loaded: What was loaded since before the model was built.
+        absent: Key paths of weights that were not there and not loaded.
+        reached: The records of its teachers.
+    """
+    if not isinstance(model, DistillAlgorithm):
+        return []
+    weights = {summary.role: summary.weights for summary in summaries}
+    warnings = []
+    for where, teacher in model.teacher_models().items():
+        if is_absent(f'model.{where}', absent):
+            continue
+        key = 'teacher_ckpt' if where == 'teacher' else 'ckpt_path'
+        found = weights[where.replace('teachers.', 'teacher ')]
+        if found == RANDOM:
+            got, advice = 'none: the student will imitate random weights', f'give {key}, or pretrained=True'
+            warnings.append(Fault(f'model.{where}', 'trained weights', got, advice))
+        elif not isinstance(declared_teacher(config.model, where)[0], nn.Module) and not _learns(teacher):
+            name = '' if where == 'teacher' else f'{where.removeprefix("teachers.")}.'
+            warnings += _untrained_records(teacher, name, key, loaded, reached)
+    return warnings
+
+
+def _untrained_records(
+    teacher: nn.Module, name: str, key: str, loaded: LoadedTensors, reached: Iterable[Reached]
+) -> Iterator[Fault]:
+    """A warning for each record of a frozen teacher, whose sources begin with ``name``, that has such weights."""
+    names = {module: path for path, module in teacher.named_modules()}
+    weights = sum(_is_weight(held) for module in names for held in _held_by(module))
+    for record in reached:
+        if not record.source.startswith(name):
+            continue
+        untrained = [
+            f'{names[module]}.{tensor}'.lstrip('.')
+            for module, tensor in dict.fromkeys(record.held)
+            if module in names and _is_weight((module, tensor)) and loaded.file_of(module, tensor) is None
+        ]
+        if untrained:
+            few = ', '.join(untrained[:NAMES_SHOWN]) + (', …' if len(untrained) > NAMES_SHOWN else '')
+            yield record.fault(
+                'trained weights in the recorded module of the teacher and in all that runs before it',
+                f'{record.source!r}, for which {len(untrained)} of {weights} weights are random, as no file has them: '
+                f'{few}',
+                f'give {key} with all weights of the teacher, or record a module that needs none of these',
+            )
+
+
+def _held_by(module: nn.Module) -> list[Held]:
+    return [(module, name) for name, _ in own_tensors(module)]
+
+
+def _is_weight(held: Held) -> bool:
+    module, name = held
+    return name in module._parameters or name in STATISTICS
+
+
+def _learns(teacher: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in teacher.parameters())
 
 
 def idle_parameters(config: Any, without_gradient: Sequence[str] | None) -> list[Fault]:
@@ -85,50 +131,6 @@ def idle_parameters(config: Any, without_gradient: Sequence[str] | None) -> list
     got = f'{len(without_gradient)} without: {names}'
     advice = 'train them or freeze them; with several GPUs, set find_unused_parameters=True'
     return [Fault('model', 'a gradient for every parameter that is trained', got, advice)]
-
-
-def _summary(
-    role: str, config: Any, module: nn.Module, weights: str, where: str, absent: Collection[str]
-) -> ModelSummary:
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in module.parameters()]
-    missing = any(place.startswith(where) for place in absent)
-    return ModelSummary(
-        role=role,
-        name=_name(config, module),
-        parameters=sum(size for size, _ in sizes),
-        trainable=sum(size for size, learns in sizes if learns),
-        tensors=len(module.state_dict()),
-        loaded=0 if weights == RANDOM or missing else len(module.state_dict()),
-        weights=f'{weights} (not loaded)' if missing else weights,
-    )
-
-
-def _declared(config: Any, where: str) -> tuple[Any, Any]:
-    """What the config of an algorithm says of a teacher: its model and its checkpoint."""
-    if where == 'teacher':
-        return config.get('teacher'), config.get('teacher_ckpt')
-    entry = config['teachers'][where.removeprefix('teachers.')]
-    return entry['build_cfg'], entry.get('ckpt_path')
-
-
-def _name(config: Any, module: nn.Module) -> str:
-    if isinstance(config, str):
-        return config
-    if isinstance(config, Mapping) and 'cfg_path' in config:
-        return str(config['cfg_path'])
-    backbone = getattr(module, 'backbone', None)
-    return type(module).__name__ if backbone is None else f'{type(module).__name__} of {type(backbone).__name__}'
-
-
-def _origin(config: Any) -> str:
-    """Where a model's config takes trained weights from."""
-    if isinstance(config, nn.Module):
-        return 'given'
-    if not isinstance(config, Mapping):
-        return RANDOM
-    if config.get('pretrained') and 'cfg_path' in config:
-        return f'pretrained weights of {config["cfg_path"]}'
-    return 'init_cfg' if any(beginnings(config)) else RANDOM
 
 
 def _classes(model: Any) -> int | None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kd_plugins.errors import Fault
 from kd_plugins.preflight.connection import describe_connector
-from kd_plugins.preflight.findings import Findings, LossTrace, SourceTrace, StepCost
+from kd_plugins.preflight.findings import Findings, LossTrace, ModelSummary, SourceTrace, StepCost
 from kd_plugins.preflight.modules import ModuleRow
 from kd_plugins.preflight.shapes import Shape, describe_shape
 
@@ -128,8 +128,16 @@ def _models(findings: Findings) -> Table:
         table.add_column(heading, justify='left' if heading in ('', 'model', 'weights') else 'right')
     for row in findings.models:
         loaded = f'{row.loaded} of {row.tensors}'
-        table.add_row(row.role, Text(row.name), f'{row.parameters:,}', f'{row.trainable:,}', loaded, Text(row.weights))
+        weights = Text(f'{row.weights}{_by_part(row)}')
+        table.add_row(row.role, Text(row.name), f'{row.parameters:,}', f'{row.trainable:,}', loaded, weights)
     return table
+
+
+def _by_part(row: ModelSummary) -> str:
+    """Which parts of a model the tensors were loaded into, where that is not all of them."""
+    if row.loaded in (0, row.tensors):
+        return ''
+    return '\n' + ', '.join(f'{part.name or "itself"} {part.loaded} of {part.tensors}' for part in row.parts)
 
 
 def _cost(cost: StepCost) -> Group:
