@@ -13,7 +13,8 @@ from torch import nn
 from kd_plugins.algorithms.comparison import Comparison
 from kd_plugins.algorithms.inplace import forbid_inplace, in_eval_mode
 from kd_plugins.build import build_model
-from kd_plugins.errors import Faults
+from kd_plugins.checkpoint import STUDENT_PREFIX
+from kd_plugins.errors import Fault, Faults, UserError
 from kd_plugins.memory_format import (
     reads_in_order,
     store_channels_last,
@@ -139,6 +140,38 @@ class DistillAlgorithm(BaseModel):
             # what else it cannot do, the training will tell
             if wants_contiguous(error):
                 self.keep_contiguous()
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """How deep a parameter lies, for layer-wise learning rates such as mmpretrain's.
+
+        The student's parameters lie as deep as in the student alone. All others, of connectors and of a trainable
+        teacher, lie as deep as its last layer, whose learning rate is not decayed.
+
+        Args:
+            param_name: As ``named_parameters()`` gives it, with ``prefix`` before it.
+            prefix: Before the names of all parameters of this model.
+
+        Returns:
+            The depth, from 0 on, and the number of depths.
+
+        Raises:
+            UserError: The student does not know the depth of its parameters.
+        """
+        name = param_name.removeprefix(prefix)
+        own = name.startswith(STUDENT_PREFIX)
+        if not own:
+            name = next(STUDENT_PREFIX + inner for inner, _ in self.architecture.named_parameters())
+        try:
+            depth, count = self.architecture.get_layer_depth(name.removeprefix(STUDENT_PREFIX))
+        except (AttributeError, NotImplementedError) as error:
+            backbone = getattr(self.architecture, 'backbone', self.architecture)
+            got = f'a {type(backbone).__name__}, which has no get_layer_depth'
+            advice = (
+                "remove the constructor and layer_decay_rate; paramwise_cfg=dict(custom_keys={'architecture.backbone': "
+                'dict(lr_mult=0.1)}) sets the learning rate of a part'
+            )
+            raise UserError(Fault('constructor', 'a student with layer-wise learning rates', got, advice)) from error
+        return (depth, count) if own else (count - 1, count)
 
     def keep_contiguous(self) -> None:
         """Run all that learns in the layout that the shapes say from now on."""
