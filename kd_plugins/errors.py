@@ -120,9 +120,10 @@ def closest(name: str, candidates: Iterable[str], count: int = 3) -> str:
         count: How many to name at most.
 
     Returns:
-        ``"did you mean 'a' or 'b'?"``, or a line that lists the first few names where none is similar.
+        ``"did you mean 'a' or 'b'?"``, or a line that lists the first few names where none is similar; never
+        ``name`` itself.
     """
-    candidates = sorted(set(candidates))
+    candidates = sorted(set(candidates) - {name})
     if not candidates:
         return 'there are none to choose from'
     last = name.rsplit('.', 1)[-1]

@@ -3,13 +3,15 @@
 from kd_plugins.build.beginning import beginnings
 from kd_plugins.build.component import Declared, argument_faults, build_component, find_component, parameters_of
 from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.leftover import leftover_deletions
 from kd_plugins.build.library import library_config_file, library_folder, read_library_config
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
-from kd_plugins.build.names import FALLBACK_SCOPE, is_registered, names_in, registered_names, user_scope
+from kd_plugins.build.names import FALLBACK_SCOPE, advise_on_type, is_registered, names_in, registered_names, user_scope
 
 __all__ = [
     'FALLBACK_SCOPE',
     'Declared',
+    'advise_on_type',
     'argument_faults',
     'beginnings',
     'build_component',
@@ -18,6 +20,7 @@ __all__ = [
     'find_component',
     'initialise',
     'is_registered',
+    'leftover_deletions',
     'library_config_file',
     'library_folder',
     'names_in',

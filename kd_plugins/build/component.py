@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from kd_plugins.build.failure import explain_failure
-from kd_plugins.build.names import is_registered, registered_names, user_scope
+from kd_plugins.build.names import advise_on_type, is_registered, user_scope
 from kd_plugins.errors import Fault, UserError, closest, is_drafting, join_path
 from kd_plugins.registry import SCOPE
 
@@ -22,6 +22,11 @@ _PLAIN_TYPES: dict[Any, tuple[type, str]] = {
     'int': (numbers.Integral, 'a whole number'),
     'float': (numbers.Real, 'a number'),
     'str': (str, 'a string'),
+}
+# losses of torch.nn, and what of ours computes the same
+_OF_TORCH = {
+    'MSELoss': "write type='L2Loss', normalize=False, div_element=True, which computes the same as torch.nn.MSELoss()",
+    'KLDivLoss': "write type='KLDivergence', which takes the logits of both and has a temperature tau",
 }
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -185,8 +190,8 @@ def _look_up(registry: Registry, name: str, scope: str | None, where: str) -> Ca
     with registry.switch_scope_and_registry(scope or user_scope()) as users:
         found = found or (users.get(name) if is_registered(users, name) else None)
         if found is None:
-            names = registered_names(registry.name, users.scope)
-            raise UserError(Fault(where, f'a registered {registry.name}', repr(name), closest(name, names)))
+            advice = _OF_TORCH.get(name.rpartition('.')[2]) or advise_on_type(registry.name, users.scope, name)
+            raise UserError(Fault(where, f'a registered {registry.name}', repr(name), advice))
     return found
 
 

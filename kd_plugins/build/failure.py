@@ -9,11 +9,12 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kd_plugins.build.names import registered_names
+from kd_plugins.build.names import advise_on_type
 from kd_plugins.errors import Fault, UserError, closest, join_path
 
 _UNKNOWN_TYPE = re.compile(r"^['\"]?(?P<name>\S+) is not in the (?P<scope>[\w.]+)::(?P<kind>.+?) registry")
 _UNKNOWN_ARGUMENT = re.compile(r"unexpected keyword argument '(?P<key>\w+)'")
+_INSTALL = re.compile(r'pip install (?:-\S+ )*(?P<packages>[\w.\-]+(?: [\w.\-]+)*)')
 _MISSING_ARGUMENTS = re.compile(r'missing \d+ required .*arguments?: (?P<keys>.+)$')
 
 
@@ -38,13 +39,18 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
     if unknown:
         name, scope, kind = unknown['name'], unknown['scope'], unknown['kind']
         path = join_path(where, _path_of_type(config, name) or '', 'type')
-        return UserError(Fault(path, f'a registered {kind}', repr(name), closest(name, registered_names(kind, scope))))
+        return UserError(Fault(path, f'a registered {kind}', repr(name), advise_on_type(kind, scope, name)))
     if isinstance(error, KeyError) and (message == 'type' or 'must contain the key "type"' in message):
         got = f'one with {", ".join(given) or "no key"}'
         return UserError(Fault(path, 'a dict with the key type', got, "add type='…'"))
     if message.startswith('type must be a str'):
         return UserError(Fault(join_path(path, 'type'), 'the name of a type', repr(component), "write type='…'"))
     name = str(getattr(component, '__name__', component or 'its type')).rpartition('.')[2]
+    uninstalled = _missing_packages(error, message)
+    if uninstalled:
+        names, advice = uninstalled
+        got = f'no {names} ({type(error).__name__}: {message[:200]})'
+        return UserError(Fault(path, f'the packages that {name} needs', got, f'{advice}, or remove this part'))
     key = _UNKNOWN_ARGUMENT.search(message)
     if key:
         inner = _path_of_key(config, below, key['key'])
@@ -76,8 +82,35 @@ def _what_failed(error: Exception, config: Any) -> tuple[str, Any, list[str]]:
         alike = [path for path, node in places if node and set(built) >= set(node) - {'type', '_scope_'}]
         if alike or (places and kind is not None):
             return (alike or [places[0][0]])[0], frame.f_locals.get('obj_cls', kind), list(map(str, built))
+    found = _at_work(error, config)
+    if found is not None:
+        return found
     node = config if isinstance(config, Mapping) else {}
     return '', node.get('type'), list(map(str, node))
+
+
+def _at_work(error: Exception, config: Any) -> tuple[str, Any, list[str]] | None:
+    """The same of the innermost part that was built before and did something when it failed; None for none."""
+    objects = [frame.f_locals.get('self') for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for kind in map(type, reversed(objects)):
+        for path, node in _dicts(config, ''):
+            named = node.get('type')
+            if named is kind or (isinstance(named, str) and named.rpartition('.')[2] == kind.__name__):
+                return path, kind, list(map(str, node))
+    return None
+
+
+def _missing_packages(error: Exception, message: str) -> tuple[str, str] | None:
+    """What is not installed, and how to install it; None where that is not what failed."""
+    said = _INSTALL.search(message)
+    if isinstance(error, ImportError) and said:
+        # the names end where the sentence goes on
+        names = said['packages'].partition(' to ')[0].rstrip('.')
+        return names, f'pip install {names}'
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name.partition('.')[0]
+        return module, f'install the package that has {module}'
+    return None
 
 
 def _path_of_start(config: Any, error: UserError) -> str | None:
@@ -102,7 +135,10 @@ def _advice(component: Any, key: str) -> str:
     names: list[str] = []
     for base in inspect.getmro(component) if inspect.isclass(component) else ():
         if '__init__' in vars(base) and base is not object:
-            names += inspect.signature(vars(base)['__init__']).parameters
+            parameters = inspect.signature(vars(base)['__init__']).parameters
+            names += parameters
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+                break  # it hands nothing on to its base class
     names = [name for name in names if name not in ('self', 'args', 'kwargs')]
     return closest(key, names) if names else 'correct the key, or remove it'
 

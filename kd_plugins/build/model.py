@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from kd_plugins.build.failure import explain_failure
+from kd_plugins.build.leftover import leftover_deletions
 from kd_plugins.build.library import read_library_config
 from kd_plugins.build.names import user_scope
 from kd_plugins.checkpoint import load_strictly
@@ -143,6 +144,9 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
     if pretrained is None and 'pretrained' in library.model:
         config.pretrained = None
     model.merge_from_dict({'model': dict(config)})
+    faults = leftover_deletions(model.model, where.rpartition('.')[0])
+    if faults:
+        raise UserError(*faults)
     return package, model.model, library.get('model_path')
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import mmengine.registry
 from mmengine.registry import DefaultScope, Registry
 
-from kd_plugins.errors import join_path
+from kd_plugins.errors import closest, join_path
 from kd_plugins.registry import SCOPE
 
 FALLBACK_SCOPE = 'mmpretrain'
@@ -31,9 +31,38 @@ def registered_names(kind: str, scope: str) -> set[str]:
     """
     names: set[str] = set()
     for registry in _registries():
-        if registry.name.replace('_', ' ') == kind.replace('_', ' ') and registry.scope in (scope, 'mmengine', SCOPE):
+        if _is_of(registry, kind) and registry.scope in (scope, 'mmengine', SCOPE):
             names.update(registry.module_dict)
     return names
+
+
+def advise_on_type(kind: str, scope: str, name: str) -> str:
+    """What to write instead of a type that a scope does not have.
+
+    Args:
+        kind: Name of the registries, e.g. ``'model'``.
+        scope: In which it was looked up.
+        name: What was written, with or without a scope.
+
+    Returns:
+        The same name with the scope that has it, where another one does; the closest names otherwise.
+    """
+    bare = name.rpartition('.')[2]
+    scopes = [other for other in _scopes_with(kind, bare) if f'{other}.{bare}' != name]
+    if scopes:
+        written = ' or '.join(repr(f'{other}.{bare}') for other in scopes)
+        return f'it is in scope {" and ".join(scopes)}: write {written}'
+    return closest(name, registered_names(kind, scope))
+
+
+def _scopes_with(kind: str, bare: str) -> list[str]:
+    """The scopes whose own registries of a kind have a name; ours comes first."""
+    scopes = {registry.scope for registry in _registries() if _is_of(registry, kind) and bare in registry.module_dict}
+    return sorted(scopes, key=lambda scope: (scope != SCOPE, scope))
+
+
+def _is_of(registry: Registry, kind: str) -> bool:
+    return registry.name.replace('_', ' ') == kind.replace('_', ' ')
 
 
 def is_registered(registry: Registry, name: str) -> bool:

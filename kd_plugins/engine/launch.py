@@ -31,7 +31,7 @@ from kd_plugins.engine.stop_distill_hook import StopDistillHook
 from kd_plugins.engine.stop_signals import stoppable
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import check_testing, check_training, forbid_downloads, notes
+from kd_plugins.preflight import check_testing, check_training, forbid_downloads, notes, runner_part
 from kd_plugins.report.result import FILE
 
 # what a class raises whose arguments are wrong; the rest is about the machine, and keeps its traceback
@@ -226,7 +226,7 @@ def _load_data(runner: Runner) -> None:
 
 
 def _explain(error: Exception, config: Any) -> UserError:
-    explained = explain_failure(error, '', as_written(config._cfg_dict))
+    explained = explain_failure(error, '', runner_part(as_written(config._cfg_dict)))
     return UserError(*(replace(fault, where=fault.where or 'CONFIG') for fault in explained.faults))
 
 

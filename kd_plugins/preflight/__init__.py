@@ -10,7 +10,7 @@ from kd_plugins.preflight.check import (
 from kd_plugins.preflight.data import data_faults, forbid_downloads
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.modules import select
-from kd_plugins.preflight.parts import shape_faults
+from kd_plugins.preflight.parts import runner_part, shape_faults
 from kd_plugins.preflight.probe import pipeline_of
 from kd_plugins.preflight.render import notes
 
@@ -25,6 +25,7 @@ __all__ = [
     'inspect_training',
     'notes',
     'pipeline_of',
+    'runner_part',
     'select',
     'shape_faults',
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
+from kd_plugins.build import leftover_deletions
 from kd_plugins.errors import Fault
 
 # what each part of a run consists of; validation may be left out as a whole
@@ -15,11 +19,13 @@ PARTS = {
     'test': ('test_dataloader', 'test_cfg', 'test_evaluator'),
 }
 OTHER_DICTS = ('default_hooks', 'env_cfg', 'randomness', 'auto_scale_lr', 'data_preprocessor')
+# what the Runner builds: other keys of a file are its own variables, which may wait to be merged elsewhere
+RUNNER_KEYS = tuple(inspect.signature(Runner.__init__).parameters)[1:]
 LISTED = ('param_scheduler', 'val_evaluator', 'test_evaluator')
 
 
 def shape_faults(config: Any) -> list[Fault]:
-    """Look for plain values where mmengine takes a dict, or a list of dicts, apart.
+    """Look for plain values where mmengine takes a dict, or a list of dicts, apart, and for ``_delete_`` over nothing.
 
     Args:
         config: The whole config, as it was read.
@@ -31,7 +37,16 @@ def shape_faults(config: Any) -> list[Fault]:
         plain = (str, int, float) if key in LISTED else (str, int, float, list, tuple)
         if isinstance(value, plain):
             faults.append(Fault(key, expected, repr(value)[:80], f'write {key}=dict(…)'))
-    return faults
+    return faults + leftover_deletions(runner_part(config), '')
+
+
+def runner_part(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config the Runner reads, without the variables that a file has beside it.
+
+    Args:
+        config: The whole config.
+    """
+    return {key: config[key] for key in RUNNER_KEYS if key in config}
 
 
 def part_faults(config: Any, part: str) -> list[Fault]:

@@ -8,8 +8,8 @@ from typing import Any
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
-from kd_plugins.build import is_registered, registered_names
-from kd_plugins.errors import Fault, closest, join_path
+from kd_plugins.build import advise_on_type, is_registered
+from kd_plugins.errors import Fault, join_path
 
 # which registry the parts of a config come from; [] goes into a list, * into the values of a dict
 PLACES: dict[str, Registry] = {
@@ -42,7 +42,7 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
         scope: Its default scope.
 
     Returns:
-        A fault per unknown type, with the closest names.
+        A fault per unknown type, with the name to write instead.
     """
     faults = []
     constructor = (config.get('optim_wrapper') or {}).get('constructor')
@@ -50,7 +50,7 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
         root = mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS
         with root.switch_scope_and_registry(scope) as registry:
             if not is_registered(registry, constructor):
-                advice = closest(constructor, registered_names(root.name, scope))
+                advice = advise_on_type(root.name, scope, constructor)
                 where = 'optim_wrapper.constructor'
                 faults.append(Fault(where, f'a registered {root.name}', repr(constructor), advice))
     for place, of_place in PLACES.items():
@@ -60,8 +60,8 @@ def type_faults(config: Any, scope: str) -> list[Fault]:
             name = part.get('type')
             with root.switch_scope_and_registry(inner) as registry:
                 if isinstance(name, str) and not is_registered(registry, name):
-                    names = registered_names(root.name, inner)
-                    faults.append(Fault(f'{where}.type', f'a registered {root.name}', repr(name), closest(name, names)))
+                    advice = advise_on_type(root.name, inner, name)
+                    faults.append(Fault(f'{where}.type', f'a registered {root.name}', repr(name), advice))
     return faults
 
 
