@@ -132,6 +132,7 @@ def _without_type(config: Any) -> Any:
 
 
 def _advice(component: Any, key: str) -> str:
+    component = inspect.unwrap(component) if callable(component) else component
     names: list[str] = []
     for base in inspect.getmro(component) if inspect.isclass(component) else ():
         if '__init__' in vars(base) and base is not object:

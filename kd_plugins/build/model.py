@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -17,12 +18,15 @@ from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.leftover import leftover_deletions
 from kd_plugins.build.library import read_library_config
 from kd_plugins.build.names import user_scope
+from kd_plugins.build.preprocessing import keep_preprocessor
 from kd_plugins.checkpoint import load_strictly
 from kd_plugins.errors import Fault, UserError, join_path
 from kd_plugins.stack import require_operators
 
 
-def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple[BaseModel, bool]:
+def build_model(
+    config: Any, where: str, data_preprocessor: Any = None, as_library: bool = False
+) -> tuple[BaseModel, bool]:
     """Build a student or a teacher.
 
     Args:
@@ -31,7 +35,9 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
             for it, and None leaves out those of the backbone as well, which mmseg's models name by a key
             ``pretrained`` of their own.
         where: Key path of ``config``.
-        data_preprocessor: Replaces the model's own where given.
+        data_preprocessor: Replaces the model's own where given, as the key of that name beside ``config``.
+        as_library: Build the model exactly as its library does. By default, a preprocessor that is named gets no
+            arguments from the library that its class does not take.
 
     Returns:
         The model, and whether it has weights to keep: those of a given model, or pretrained ones. mmengine does not
@@ -48,16 +54,33 @@ def build_model(config: Any, where: str, data_preprocessor: Any = None) -> tuple
     if data_preprocessor is not None:
         config.data_preprocessor = data_preprocessor
     with DefaultScope.overwrite_default_scope(scope), MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
+        if 'data_preprocessor' in config and not as_library:
+            config.data_preprocessor = keep_preprocessor(config.data_preprocessor, registry)
         try:
             # models complete the configs that they are given, and complaints are about what was written
             model = registry.build(copy.deepcopy(config))
         except Exception as error:
-            raise explain_failure(error, where, config) from error
+            explained = explain_failure(error, where, config)
+            if data_preprocessor is not None:
+                explained = _move_faults(explained, join_path(where, 'data_preprocessor'), 'data_preprocessor')
+            raise explained from error
     model = _require_base_model(model, where)
     if pretrained:
         load_strictly(model, pretrained, join_path(where, 'pretrained'))
         model._is_init = True
     return model, bool(pretrained)
+
+
+def _move_faults(error: UserError, path: str, written_at: str) -> UserError:
+    """Faults of a part that was not written where it was put."""
+    return UserError(
+        *(
+            replace(fault, where=written_at + fault.where.removeprefix(path))
+            if f'{fault.where}.'.startswith(f'{path}.')
+            else fault
+            for fault in error.faults
+        )
+    )
 
 
 def initialise(model: BaseModel, config: Any, where: str) -> None:

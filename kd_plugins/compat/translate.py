@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -12,6 +12,7 @@ from kd_plugins.compat.bridge import require_mmrazor
 from kd_plugins.compat.distillers import translate_distiller
 from kd_plugins.compat.names import MMCLS, MMPRETRAIN, MMRAZOR, is_mmengine_name, is_mmrazor_config, translate_name
 from kd_plugins.compat.notes import Notes
+from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
 from kd_plugins.compat.reading import read_package_config, rename_config
 from kd_plugins.compat.timm_names import REGNETS_OF_TIMM
 from kd_plugins.distiller import DISTILLERS
@@ -173,19 +174,12 @@ def _write_out(node: dict[str, Any], where: str) -> None:
 
 
 def _translate_preprocessor(model: Any, notes: Notes) -> None:
-    """Write mmengine's preprocessing of images as mmpretrain's, to which its models add arguments of their own."""
-    written = model.get('data_preprocessor')
-    kind = written.get('type') if isinstance(written, Mapping) else None
-    if not isinstance(kind, str) or kind.rpartition('.')[2] != 'ImgDataPreprocessor':
-        return
-    kept = {key: written[key] for key in ('mean', 'std', 'pad_size_divisor', 'pad_value') if key in written}
-    # either way round, the channels are turned
-    turned = bool(written.get('bgr_to_rgb') or written.get('rgb_to_bgr'))
-    # the student would put its own in
-    model.data_preprocessor = ConfigDict(
-        type=f'{MMPRETRAIN}.ClsDataPreprocessor', **kept, to_rgb=turned, batch_augments=None
-    )
-    notes.add('ImgDataPreprocessor -> mmpretrain.ClsDataPreprocessor, bgr_to_rgb -> to_rgb', 'model.data_preprocessor')
+    translated = preprocessor_for_mmpretrain(model.get('data_preprocessor'))
+    if translated is not None:
+        model.data_preprocessor = translated
+        notes.add(
+            'ImgDataPreprocessor -> mmpretrain.ClsDataPreprocessor, bgr_to_rgb -> to_rgb', 'model.data_preprocessor'
+        )
 
 
 def _translate_parts(node: Any, where: str, notes: Notes) -> None:

@@ -20,6 +20,8 @@ from mmengine.registry import DATASETS, METRICS, TRANSFORMS, DefaultScope
 from kd_plugins.arguments import require_writable
 from kd_plugins.build import FALLBACK_SCOPE, build_model, is_registered, names_in, resolve_model_config
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
+from kd_plugins.compat.names import MMPRETRAIN
+from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
 from kd_plugins.engine.export_onnx import images_of, save_onnx
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import pipeline_of
@@ -79,7 +81,8 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         alone = _suffix_of(out) in (PACKED_SUFFIX, ONNX_SUFFIX)
         scope, model_config = student_config(config, alone)
-        student, _ = build_model(copy.deepcopy({**model_config, '_scope_': scope}), 'model.architecture')
+        plain = {**model_config, '_scope_': scope}
+        student, _ = build_model(copy.deepcopy(plain), 'model.architecture', as_library=True)
     content = read_checkpoint(checkpoint, 'CHECKPOINT')
     weights = weights_of(content)
     misfit = describe_misfit(student, weights)
@@ -176,6 +179,10 @@ def student_config(config: Config, alone: bool) -> tuple[str, ConfigDict]:
     preprocessor = config.model.get('data_preprocessor') or config.get('data_preprocessor')
     if preprocessor is not None:
         model.data_preprocessor = copy.deepcopy(preprocessor)
+    # mmpretrain alone does not build a model with mmengine's preprocessor
+    translated = preprocessor_for_mmpretrain(model.get('data_preprocessor')) if scope == MMPRETRAIN else None
+    if translated is not None:
+        model.data_preprocessor = translated
     _drop_pretrained(model)
     return scope, model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,6 +10,7 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from kd_plugins.algorithms import DistillAlgorithm
+from kd_plugins.build import resolve_model_config
 from kd_plugins.checkpoint import LoadedTensors, own_tensors
 from kd_plugins.errors import Fault
 from kd_plugins.preflight.findings import ModelSummary
@@ -39,7 +40,23 @@ def model_warnings(config: Any, model: BaseModel) -> list[Fault]:
             got = f'{classes[0]} classes of the teacher and {classes[1]} of the student'
             advice = 'compare features alone, or give both heads the same num_classes'
             warnings.append(Fault(f'model.{where}', "the student's classes", got, advice))
-    return warnings
+    return warnings + _unmixed(config.model, model)
+
+
+def _unmixed(config: Any, model: DistillAlgorithm) -> list[Fault]:
+    """Batch augmentations of the student that the preprocessor of the algorithm does not apply."""
+    architecture = config.get('architecture')
+    if model.student is None or not isinstance(architecture, Mapping):
+        return []
+    augments = (resolve_model_config(architecture, 'architecture')[1].get('train_cfg') or {}).get('augments')
+    preprocessor = model.data_preprocessor
+    if not augments or getattr(preprocessor, 'batch_augments', None) is not None:
+        return []
+    kinds = ', '.join(str(part.get('type')) for part in (augments if isinstance(augments, list) else [augments]))
+    expected = f'a preprocessor that mixes batches, for architecture.train_cfg.augments ({kinds})'
+    got = f'{type(preprocessor).__name__}, with which images are not mixed'
+    advice = "write type='ClsDataPreprocessor' without batch_augments, or architecture.train_cfg=None"
+    return [Fault('model.data_preprocessor', expected, got, advice)]
 
 
 def untrained_warnings(

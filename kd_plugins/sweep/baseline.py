@@ -12,6 +12,8 @@ from mmengine.registry import DefaultScope
 
 from kd_plugins.build import FALLBACK_SCOPE, resolve_model_config
 from kd_plugins.checkpoint import STUDENT_PREFIX as STUDENT
+from kd_plugins.compat.names import MMPRETRAIN
+from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
 from kd_plugins.engine.cache_config import use_teacher_cache
 from kd_plugins.errors import Fault, UserError
 
@@ -48,7 +50,8 @@ def student_alone(config: Config) -> Config:
         model['init_cfg'] = dict(type='Pretrained', checkpoint=pretrained)
     preprocessor = config.model.get('data_preprocessor')
     if preprocessor is not None:
-        model['data_preprocessor'] = preprocessor
+        translated = preprocessor_for_mmpretrain(preprocessor) if own_scope == MMPRETRAIN else None
+        model['data_preprocessor'] = translated or preprocessor
     config.model = ConfigDict(model)
     if config.get('custom_hooks'):
         config.custom_hooks = [hook for hook in config.custom_hooks if not _is_one_of(hook, DISTILL_HOOKS)]
