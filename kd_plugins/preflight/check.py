@@ -31,6 +31,7 @@ from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.precision import precision_faults
 from kd_plugins.preflight.probe import probe_batches, why_no_samples
 from kd_plugins.preflight.reached import Reached, following_teachers
+from kd_plugins.preflight.runner import runner_faults, runner_warnings
 from kd_plugins.preflight.schedule import schedule_faults
 from kd_plugins.preflight.seeds import seed_faults
 from kd_plugins.preflight.sharding import process_faults, shard_faults
@@ -78,7 +79,8 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     findings = Findings()
     start = time.perf_counter()
     scope = config.get('default_scope') or FALLBACK_SCOPE
-    findings.faults += part_faults(config, 'train') + part_faults(config, 'val')
+    findings.faults += runner_faults(config) + part_faults(config, 'train') + part_faults(config, 'val')
+    findings.warnings += runner_warnings(config)
     findings.faults += type_faults(config, scope)
     findings.faults += bad_files_faults(config)
     absent = data_faults(config) + process_faults(config) + precision_faults(config) + compiler_faults(config)
@@ -135,7 +137,8 @@ def check_testing(config: Any) -> None:
         UserError: With what is wrong.
     """
     scope = config.get('default_scope') or FALLBACK_SCOPE
-    faults = part_faults(config, 'test') + type_faults(config, scope) + data_faults(config, ('test_dataloader',))
+    faults = runner_faults(config) + part_faults(config, 'test')
+    faults += type_faults(config, scope) + data_faults(config, ('test_dataloader',))
     if faults:
         raise UserError(*faults)
     with isolated(config), DefaultScope.overwrite_default_scope(scope):

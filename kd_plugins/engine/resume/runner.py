@@ -92,8 +92,9 @@ class ResumableRunner(QuietRunner):
 
 
 def build_runner(config: Any) -> Runner:
-    """Build the runner of a config: its own ``runner_type``, or a :class:`ResumableRunner`."""
-    return RUNNERS.build(config) if 'runner_type' in config else ResumableRunner.from_cfg(config)
+    """Build the runner of a config: its own ``runner_type``, or a :class:`ResumableRunner` for mmengine's."""
+    is_default = config.get('runner_type') in (None, Runner, Runner.__name__)
+    return ResumableRunner.from_cfg(config) if is_default else RUNNERS.build(config)
 
 
 def _begin_worker(worker_id: int, **arguments: Any) -> None:

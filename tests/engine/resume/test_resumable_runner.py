@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.runner import Runner
 from toy import runner_config
 
-from kd_plugins.engine.resume import build_runner
+from kd_plugins.engine.resume import ResumableRunner, build_runner
 
 
 @pytest.fixture
@@ -29,3 +30,9 @@ def test_two_that_begin_in_one_second_share_nothing(tmp_path):
         (log,) = Path(tmp_path, name).glob('*/*.log')
         assert f'said by the {name}' in log.read_text()
         assert log.parent.name == runner.timestamp
+
+
+@pytest.mark.parametrize('written', ['Runner', Runner])
+def test_mmengines_runner_written_out_is_the_one_that_resumes(written, tmp_path):
+    config = Config(runner_config(tmp_path, runner_type=written))
+    assert type(build_runner(config)) is ResumableRunner
