@@ -17,7 +17,7 @@ DISTRIBUTED = 'bash tools/dist_train.sh CONFIG GPUS'
 # what does here what a strategy of mmengine does there
 INSTEAD = {
     'SingleDeviceStrategy': 'python tools/train.py CONFIG trains on one device',
-    'DDPStrategy': f"{DISTRIBUTED} trains with DistributedDataParallel; the strategy's model_wrapper is model_wrapper_cfg",
+    'DDPStrategy': f'{DISTRIBUTED} trains with DistributedDataParallel, whose arguments are in model_wrapper_cfg',
     'FSDPStrategy': f'model.teacher_forward=dict(shard=True) shards the frozen teacher, and {DISTRIBUTED} starts the '
     'processes; the student is not sharded',
 }
@@ -27,8 +27,8 @@ OTHERWISE = f'{DISTRIBUTED} trains with DistributedDataParallel, and --amp in ha
 def runner_faults(config: Any) -> list[Fault]:
     """Look for a runner that this package cannot train with, such as ``FlexibleRunner``, and for its strategy.
 
-    Loops, hooks and checkpoints here are made for mmengine's ``Runner``. ``FlexibleRunner`` does not derive from it: its
-    strategies build, wrap, save and resume the model by themselves.
+    Loops, hooks and checkpoints here are made for mmengine's ``Runner``. ``FlexibleRunner`` does not derive from it, and
+    its strategies build, wrap, save and resume the model by themselves.
 
     Args:
         config: The whole config.
