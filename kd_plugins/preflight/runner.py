@@ -27,7 +27,7 @@ OTHERWISE = f'{DISTRIBUTED} trains with DistributedDataParallel, and --amp in ha
 def runner_faults(config: Any) -> list[Fault]:
     """Look for a runner that this package cannot train with, such as ``FlexibleRunner``, and for its strategy.
 
-    Loops, hooks and checkpoints here are made for mmengine's ``Runner``. ``FlexibleRunner`` does not derive from it, and
+    Loops, hooks and checkpoints here are made for mmengine's ``Runner``. ``FlexibleRunner`` does not derive from it:
     its strategies build, wrap, save and resume the model by themselves.
 
     Args:
