@@ -28,7 +28,7 @@ from kd_plugins.preflight.models import idle_parameters, model_warnings, untrain
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.monitors import monitor_faults
 from kd_plugins.preflight.parts import part_faults
-from kd_plugins.preflight.precision import precision_faults
+from kd_plugins.preflight.precision import precision_faults, precision_warnings
 from kd_plugins.preflight.probe import probe_batches, why_no_samples
 from kd_plugins.preflight.reached import Reached, following_teachers
 from kd_plugins.preflight.runner import runner_faults, runner_warnings
@@ -80,7 +80,7 @@ def inspect_training(config: Any, ready: bool = True) -> Findings:
     start = time.perf_counter()
     scope = config.get('default_scope') or FALLBACK_SCOPE
     findings.faults += runner_faults(config) + part_faults(config, 'train') + part_faults(config, 'val')
-    findings.warnings += runner_warnings(config)
+    findings.warnings += runner_warnings(config) + precision_warnings(config)
     findings.faults += type_faults(config, scope)
     findings.faults += bad_files_faults(config)
     absent = data_faults(config) + process_faults(config) + precision_faults(config) + compiler_faults(config)

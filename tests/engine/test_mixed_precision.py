@@ -5,8 +5,16 @@ import torch
 from mmengine.config import Config
 
 from kd_plugins.engine import launch
+from kd_plugins.errors import UserError
+from kd_plugins.preflight import emulation
+from kd_plugins.preflight.emulation import CPUSupport
 
 SGD = dict(type='SGD', lr=0.1)
+
+
+@pytest.fixture(autouse=True)
+def _cpu_with_bfloat16(monkeypatch):
+    monkeypatch.setattr(emulation, 'cpu_support', lambda: CPUSupport(True, True, True))
 
 
 def written(amp, on_gpu, monkeypatch, **wrapper):
@@ -47,3 +55,31 @@ def test_each_optimiser_of_a_constructor(monkeypatch):
     assert {name: part['type'] for name, part in wrapper.items()} == dict.fromkeys(
         parts, 'kd_plugins.CPUAmpOptimWrapper'
     )
+
+
+@pytest.mark.parametrize(
+    ('amp', 'on_gpu', 'dtype', 'refused'),
+    [
+        (True, False, None, True),
+        (True, False, 'bfloat16', False),  # named in the config, and a warning of the preflight
+        ('bf16', False, None, False),
+        ('fp16', False, None, False),
+        (True, True, None, False),
+    ],
+)
+@pytest.mark.parametrize('support', [CPUSupport(False, False, True), CPUSupport(True, False, False)])
+def test_amp_alone_is_refused_where_the_cpu_would_emulate(support, amp, on_gpu, dtype, refused, monkeypatch):
+    monkeypatch.setattr(emulation, 'cpu_support', lambda: support)
+    said = dict(optimizer=SGD, **(dict(dtype=dtype) if dtype else {}))
+    if not refused:
+        assert written(amp, on_gpu, monkeypatch, **said)['type'].endswith('AmpOptimWrapper')
+        return
+    with pytest.raises(UserError, match=r'^--amp: .* times as long as in float32; .*--amp bf16'):
+        written(amp, on_gpu, monkeypatch, **said)
+
+
+def test_amp_alone_is_refused_where_one_of_two_optimisers_names_none(monkeypatch):
+    monkeypatch.setattr(emulation, 'cpu_support', lambda: CPUSupport(False, False, False))
+    parts = dict(architecture=dict(optimizer=SGD, dtype='bfloat16'), generator=dict(optimizer=SGD))
+    with pytest.raises(UserError, match=r'^--amp: '):
+        written(True, False, monkeypatch, constructor='SeparateOptimWrapperConstructor', **parts)

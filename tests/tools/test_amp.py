@@ -8,6 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from kd_plugins.preflight import emulation
+from kd_plugins.preflight.emulation import CPUSupport
 from tools import train
 
 QUICKSTART = Path(__file__).parents[2] / 'configs/quickstart'
@@ -21,6 +23,12 @@ def teacher(tmp_path_factory):
             {'state_dict': models.build(Config.fromfile(QUICKSTART / 'teacher_vgg_digits.py').model).state_dict()}, path
         )
     return path
+
+
+@pytest.fixture(autouse=True)
+def _cpu_with_bfloat16(monkeypatch):
+    """On a CPU that emulates bfloat16, --amp alone is refused."""
+    monkeypatch.setattr(emulation, 'cpu_support', lambda: CPUSupport(True, True, True))
 
 
 def run(teacher, work_dir, *options, iterations=6, changes=()):
