@@ -16,7 +16,7 @@ from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix
 from kd_plugins.algorithms.inplace import forbid_inplace
 from kd_plugins.arguments import require_positive
 from kd_plugins.build import build_component
-from kd_plugins.distiller import DISTILLERS, ConfigurableDistiller
+from kd_plugins.distiller import DISTILLERS, ConfigurableDistiller, build_distiller
 from kd_plugins.errors import Fault, Faults, UserError, join_path
 from kd_plugins.recorders import AveragedLogits
 from kd_plugins.registry import MODELS
@@ -66,10 +66,8 @@ class DataFreeDistillation(DistillAlgorithm):
         faults.attempt(require_positive, 'student_iter', student_iter, '1 is the usual one')
         self.student_iter = student_iter
         self.student_train_first = student_train_first
-        self.distiller: Any = faults.attempt(build_component, MODELS, distiller, 'distiller')
-        self.generator_distiller: Any = faults.attempt(
-            build_component, MODELS, generator_distiller, 'generator_distiller'
-        )
+        self.distiller: Any = faults.attempt(build_distiller, distiller, 'distiller')
+        self.generator_distiller: Any = faults.attempt(build_distiller, generator_distiller, 'generator_distiller')
         preprocessor = self.data_preprocessor if self.architecture is not None else None
         built = faults.attempt(build_teachers, teachers, preprocessor)
         faults.adopt(built, '')

@@ -12,11 +12,10 @@ from torch import nn
 from kd_plugins.algorithms.comparison import Comparison, Forward
 from kd_plugins.algorithms.distill_algorithm import DistillAlgorithm, add_prefix
 from kd_plugins.algorithms.inplace import allow_inplace
-from kd_plugins.build import build_component
+from kd_plugins.distiller import build_distiller
 from kd_plugins.errors import Fault, Faults, UserError
 from kd_plugins.memory_format import reads_in_order, store_channels_last
 from kd_plugins.recorders import RecorderSet, map_tensors
-from kd_plugins.registry import MODELS
 from kd_plugins.teacher.cache import TeacherCache, refusals
 from kd_plugins.teacher.fast_forward import Run
 
@@ -50,7 +49,7 @@ class OneStepDistill(DistillAlgorithm):
     ) -> None:
         super().__init__(**kwargs)
         faults = Faults(self.faults)
-        self.distiller: Any = faults.attempt(build_component, MODELS, distiller, 'distiller')
+        self.distiller: Any = faults.attempt(build_distiller, distiller, 'distiller')
         faults.adopt(self.distiller, 'distiller')
         if self.distiller is not None and self.channels_last:
             store_channels_last(self.distiller)

@@ -1,10 +1,18 @@
 """From configs to components and models."""
 
 from kd_plugins.build.beginning import beginnings
-from kd_plugins.build.component import Declared, argument_faults, build_component, find_component, parameters_of
+from kd_plugins.build.component import (
+    Declared,
+    argument_faults,
+    build_component,
+    find_component,
+    parameters_of,
+    with_suffix,
+)
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.leftover import leftover_deletions
 from kd_plugins.build.library import library_config_file, library_folder, read_library_config
+from kd_plugins.build.mmrazor_bases import base_to_use, wrong_base_fault
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
 from kd_plugins.build.names import FALLBACK_SCOPE, advise_on_type, is_registered, names_in, registered_names, user_scope
 
@@ -13,6 +21,7 @@ __all__ = [
     'Declared',
     'advise_on_type',
     'argument_faults',
+    'base_to_use',
     'beginnings',
     'build_component',
     'build_model',
@@ -29,4 +38,6 @@ __all__ = [
     'registered_names',
     'resolve_model_config',
     'user_scope',
+    'with_suffix',
+    'wrong_base_fault',
 ]

@@ -72,6 +72,28 @@ def find_component(registry: Registry, config: Any, where: str) -> Callable[...,
     return component
 
 
+def with_suffix(registry: Registry, config: Any, suffix: str, suffixed_first: bool = False) -> Any:
+    """A config with the full name of its type: MMRazor's write ``'ModuleOutputs'`` for a ``ModuleOutputsRecorder``.
+
+    Args:
+        registry: One of :mod:`kd_plugins.registry`.
+        config: Dict with ``type``; anything else is returned as it is.
+        suffix: What may be left out at the end of the name.
+        suffixed_first: Whether a class with the suffix takes precedence over one that has the name as written.
+    """
+    kind = config.get('type') if isinstance(config, Mapping) else None
+    if not isinstance(kind, str):
+        return config
+    names = [f'{kind}{suffix}', kind] if suffixed_first else [kind, f'{kind}{suffix}']
+    for name in names:
+        try:
+            find_component(registry, {**config, 'type': name}, '')
+        except UserError:
+            continue
+        return {**config, 'type': name}
+    return config
+
+
 def build_component(registry: Registry, config: Any, where: str) -> Any:
     """Build one of our components, or one of the user's scope where ours has none of that name.
 
@@ -97,7 +119,9 @@ def build_component(registry: Registry, config: Any, where: str) -> Any:
     if unfit or (unknown and not is_drafting()):
         raise UserError(*(fault.within(where) for fault in (*unknown.values(), *unfit)))
     try:
-        built = component(**arguments)
+        # as in mmengine, types in the arguments are looked up in the scope of the whole
+        with registry.switch_scope_and_registry(config.get('_scope_')):
+            built = component(**arguments)
     except UserError as error:
         raise error.within(where) from error
     except Exception as error:

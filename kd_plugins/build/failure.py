@@ -35,6 +35,9 @@ def explain_failure(error: Exception, where: str, config: Any) -> UserError:
         start = _path_of_start(config, error)
         return error.within(path if start is None else join_path(where, start))
     message = ' '.join(str(error.args[0] if len(error.args) == 1 else error).split())
+    if not message and isinstance(error, AssertionError):
+        # without words of its own, what it holds is all that it says
+        message = traceback.extract_tb(error.__traceback__)[-1].line or ''
     unknown = _UNKNOWN_TYPE.match(message)
     if unknown:
         name, scope, kind = unknown['name'], unknown['scope'], unknown['kind']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,13 +25,28 @@ def is_own_name(name: str) -> bool:
     return any(name in own.module_dict for own in OWN_REGISTRIES)
 
 
+def derives_from_ours(name: str) -> bool:
+    """Whether a class in one of mmrazor's registries, where users register their own, derives from one of ours.
+
+    mmrazor is not imported for that: what has registered such a class has done so.
+
+    Args:
+        name: Without a scope.
+    """
+    roots = [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]
+    children = [root.children[MMRAZOR] for root in roots if MMRAZOR in root.children]
+    classes = [child.module_dict[name] for child in children if name in child.module_dict]
+    bases = [base for found in classes if inspect.isclass(found) for base in found.__mro__]
+    return any(base.__module__.partition('.')[0] == SCOPE for base in bases)
+
+
 def is_mmengine_name(name: str) -> bool:
     """Whether mmengine's own registries, in which mmcv and torch's classes are as well, have a name."""
     return any(name in value.module_dict for value in vars(mmengine.registry).values() if isinstance(value, Registry))
 
 
 def is_mmrazor_config(config: Any) -> bool:
-    """Whether the algorithm of a config is one of MMRazor's that this package has as well.
+    """Whether the algorithm of a config is one of MMRazor's that this package has as well, or derives from ours.
 
     Args:
         config: The whole config.
@@ -41,7 +57,7 @@ def is_mmrazor_config(config: Any) -> bool:
         return False
     scope, dot, name = kind.rpartition('.')
     scope = scope if dot else model.get('_scope_') or config.get('default_scope')
-    return scope == MMRAZOR and is_own_name(name)
+    return scope == MMRAZOR and (is_own_name(name) or derives_from_ours(name))
 
 
 def translate_name(name: str, scope: str | None, of_mmrazor: bool) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 
 from kd_plugins.build import library_config_file, library_folder, read_library_config
 from kd_plugins.compat.names import MMCLS, MMDET, MMPRETRAIN, is_mmrazor_config
+from kd_plugins.compat.user_modules import import_user_modules
 from kd_plugins.stack import require_operators
 
 _CONFIGS = library_folder(MMPRETRAIN) / 'configs'
@@ -32,7 +32,8 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
         The config, and a line for each kind of thing that was read differently.
 
     Raises:
-        Exception: What the file, or a module that it imports, raises.
+        UserError: A module of ``custom_imports`` cannot be imported.
+        Exception: What the file raises.
     """
     with names_of_today() as replaced:
         config = Config.fromfile(path, import_custom_modules=False)
@@ -44,7 +45,7 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
         config.custom_imports, found = _translate_imports(imports, is_mmrazor_config(config))
         notes += found
         if config.custom_imports['imports']:
-            import_modules_from_strings(**config.custom_imports)
+            import_user_modules(**config.custom_imports)
     return config, notes
 
 

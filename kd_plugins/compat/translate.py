@@ -10,7 +10,15 @@ from mmengine.config import Config, ConfigDict
 
 from kd_plugins.compat.bridge import require_mmrazor
 from kd_plugins.compat.distillers import translate_distiller
-from kd_plugins.compat.names import MMCLS, MMPRETRAIN, MMRAZOR, is_mmengine_name, is_mmrazor_config, translate_name
+from kd_plugins.compat.names import (
+    MMCLS,
+    MMPRETRAIN,
+    MMRAZOR,
+    derives_from_ours,
+    is_mmengine_name,
+    is_mmrazor_config,
+    translate_name,
+)
 from kd_plugins.compat.notes import Notes
 from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
 from kd_plugins.compat.reading import read_package_config, rename_config
@@ -116,7 +124,8 @@ class _Names:
 
     def _is_theirs(self, node: Any) -> bool:
         """Whether a part is the mmrazor package's own, which expects its own parts in it."""
-        return self.of_mmrazor and isinstance(node, dict) and str(node.get('type')).startswith(f'{MMRAZOR}.')
+        prefix, _, name = str(node.get('type') if isinstance(node, dict) else None).rpartition('.')
+        return self.of_mmrazor and prefix == MMRAZOR and not derives_from_ours(name)
 
     def name(self, name: str, scope: str | None) -> str:
         """A type as it is called here."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
 
-from kd_plugins.build import Declared, build_component
+from kd_plugins.build import Declared, build_component, find_component, with_suffix, wrong_base_fault
 from kd_plugins.deliveries.delivery import Delivery
 from kd_plugins.errors import Fault, Faults, UserError
 from kd_plugins.registry import TASK_UTILS
 
-# names that recorders have too
-SHORT_NAMES = ('FunctionOutputs', 'MethodOutputs')
+OURS = ('FunctionOutputs', 'MethodOutputs')
 
 
 class DeliverySet:
@@ -23,8 +21,8 @@ class DeliverySet:
     the recorders.
 
     Args:
-        declared: Deliveries by name; the types ``FunctionOutputs`` and ``MethodOutputs`` mean
-            ``FunctionOutputsDelivery`` and ``MethodOutputsDelivery``.
+        declared: Deliveries by name; their types may leave out ``Delivery`` at the end, as in MMRazor, although
+            there are recorders of the same names.
 
     Attributes:
         deliveries: Those that could be built, by name.
@@ -39,13 +37,20 @@ class DeliverySet:
         self._override_data = False
         faults = Faults()
         for name, part in declared.items():
+            config = with_suffix(TASK_UTILS, part.config, 'Delivery', suffixed_first=True)
             try:
-                delivery = build_component(TASK_UTILS, _with_full_name(part.config), '')
+                fault = wrong_base_fault(find_component(TASK_UTILS, config, ''), TASK_UTILS, 'delivery')
+                if fault is not None:
+                    raise UserError(fault)
+                delivery = build_component(TASK_UTILS, config, '')
             except UserError as error:
                 faults += map(part.blame, error.faults)
                 continue
             if not isinstance(delivery, Delivery):
-                got, advice = f'a {type(delivery).__name__}', f'use one of {", ".join(SHORT_NAMES)}'
+                got, advice = (
+                    f'a {type(delivery).__name__}',
+                    f'use one of {", ".join(OURS)}, or derive it from kd_plugins.deliveries.Delivery',
+                )
                 faults.append(part.blame(Fault('type', 'a delivery', got, advice)))
                 continue
             delivery.where = part.where
@@ -85,10 +90,3 @@ class DeliverySet:
         # deliveries of one function put back what they found
         for delivery in reversed(self.deliveries.values()):
             delivery.__exit__(exc_type, exc_value, traceback)
-
-
-def _with_full_name(config: Any) -> Any:
-    if not isinstance(config, Mapping) or not isinstance(config.get('type'), str):
-        return config
-    kind = config['type']
-    return {**config, 'type': f'{kind}Delivery'} if kind.rpartition('.')[2] in SHORT_NAMES else config

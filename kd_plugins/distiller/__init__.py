@@ -1,5 +1,6 @@
 """Distillers: they join recorders, connectors and losses."""
 
+from kd_plugins.distiller.build import build_distiller
 from kd_plugins.distiller.byot_distiller import BYOTDistiller
 from kd_plugins.distiller.configurable_distiller import ConfigurableDistiller, parts_of
 from kd_plugins.distiller.ofd_distiller import OFDDistiller
@@ -14,5 +15,6 @@ __all__ = [
     'LossSpec',
     'OFDDistiller',
     'RecordSpec',
+    'build_distiller',
     'parts_of',
 ]

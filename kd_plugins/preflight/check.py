@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
 from kd_plugins.checkpoint import LoadedTensors, watching_loads
 from kd_plugins.distiller import DISTILLERS
+from kd_plugins.distiller import DISTILLERS, build_distiller
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
 from kd_plugins.preflight.bad_files import bad_files_faults
 from kd_plugins.preflight.checkpoints import check_checkpoint, resume_faults
@@ -25,6 +26,8 @@ from kd_plugins.preflight.evaluation import check_evaluation
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.isolation import isolated
 from kd_plugins.preflight.models import idle_parameters, model_warnings, untrained_warnings
+from kd_plugins.preflight.mmrazor_algorithm import algorithm_faults, algorithm_warnings
+from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.monitors import monitor_faults
 from kd_plugins.preflight.parts import part_faults
@@ -38,7 +41,6 @@ from kd_plugins.preflight.sharding import process_faults, shard_faults
 from kd_plugins.preflight.summary import summarise_models
 from kd_plugins.preflight.types import type_faults
 from kd_plugins.preflight.weights import set_aside_absent_weights
-from kd_plugins.registry import MODELS
 
 
 def check_training(config: Any) -> Findings:
@@ -156,6 +158,9 @@ def build_from_config(config: Any) -> BaseModel:
     """
     if not is_drafting() and any(map(_leaves_out, map(config.model.get, DISTILLERS))):
         _work_out(config)
+    faults = algorithm_faults(config.model)
+    if faults:
+        raise UserError(*faults)
     # models complete the configs that they are given
     model = copy.deepcopy(config.model)
     if config.get('data_preprocessor') is not None:
@@ -201,6 +206,7 @@ def _inspect(config: Any, model: BaseModel, findings: Findings, loaded: LoadedTe
     findings.models = summarise_models(config, model, findings.absent, loaded)
     findings.warnings += untrained_warnings(config, model, findings.models, loaded, findings.absent, reached)
     findings.warnings += model_warnings(config, model)
+    findings.warnings += model_warnings(config, model) + algorithm_warnings(model)
 
 
 def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) -> list[Reached]:
@@ -248,7 +254,7 @@ def _leaves_out(distiller: Any) -> bool:
         return False
     try:
         with drafting():
-            return bool(getattr(build_component(MODELS, copy.deepcopy(distiller), ''), 'left_out', ()))
+            return bool(getattr(build_distiller(copy.deepcopy(distiller), ''), 'left_out', ()))
     except UserError:
         return False  # the build says what is wrong
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kd_plugins.build import Declared, build_component
+from kd_plugins.build import Declared, build_component, find_component, with_suffix, wrong_base_fault
 from kd_plugins.errors import Fault, Faults, UserError, is_drafting
 from kd_plugins.recorders.module_output_grads import ModuleOutputGrads, take_gradients
 from kd_plugins.recorders.recorder import Recorder
@@ -39,8 +39,12 @@ class RecorderSet:
         self.recorders: dict[str, Recorder] = {}
         faults = Faults()
         for name, part in declared.items():
+            config = with_suffix(TASK_UTILS, part.config, 'Recorder')
             try:
-                recorder = build_component(TASK_UTILS, part.config, '')
+                fault = wrong_base_fault(find_component(TASK_UTILS, config, ''), TASK_UTILS, 'recorder')
+                if fault is not None:
+                    raise UserError(fault)
+                recorder = build_component(TASK_UTILS, config, '')
             except UserError as error:
                 faults += map(part.blame, error.faults)
                 continue

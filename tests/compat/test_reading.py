@@ -98,5 +98,5 @@ def test_custom_imports(tmp_path, monkeypatch):
 
 def test_custom_imports_of_a_native_config_are_all_imported(tmp_path):
     text = "custom_imports = dict(imports='mmrazor.nonsense')\nmodel = dict(type='SingleTeacherDistill')\n"
-    with pytest.raises(ImportError):
+    with pytest.raises(UserError, match=r"^custom_imports\.imports: .*no module named 'mmrazor\.nonsense'"):
         read_config(write(tmp_path, text))
