@@ -13,7 +13,6 @@ from mmengine.registry import DefaultScope
 
 from kd_plugins.build import FALLBACK_SCOPE, build_component, initialise
 from kd_plugins.checkpoint import LoadedTensors, watching_loads
-from kd_plugins.distiller import DISTILLERS
 from kd_plugins.distiller import DISTILLERS, build_distiller
 from kd_plugins.errors import Fault, UserError, drafting, is_drafting
 from kd_plugins.preflight.bad_files import bad_files_faults
@@ -25,9 +24,8 @@ from kd_plugins.preflight.edit import apply_edits
 from kd_plugins.preflight.evaluation import check_evaluation
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.isolation import isolated
-from kd_plugins.preflight.models import idle_parameters, model_warnings, untrained_warnings
 from kd_plugins.preflight.mmrazor_algorithm import algorithm_faults, algorithm_warnings
-from kd_plugins.preflight.models import idle_parameters, model_warnings, summarise_models
+from kd_plugins.preflight.models import idle_parameters, model_warnings, untrained_warnings
 from kd_plugins.preflight.modules import ModuleRow, list_modules
 from kd_plugins.preflight.monitors import monitor_faults
 from kd_plugins.preflight.parts import part_faults
