@@ -85,7 +85,8 @@ def _what_failed(error: Exception, config: Any) -> tuple[str, Any, list[str]]:
         alike = [path for path, node in places if node and set(built) >= set(node) - {'type', '_scope_'}]
         if alike or (places and kind is not None):
             return (alike or [places[0][0]])[0], frame.f_locals.get('obj_cls', kind), list(map(str, built))
-    found = _at_work(error, config)
+    # ours say themselves where they belong
+    found = None if isinstance(error, UserError) else _at_work(error, config)
     if found is not None:
         return found
     node = config if isinstance(config, Mapping) else {}
