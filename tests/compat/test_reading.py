@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from kd_plugins.compat import reading
 from kd_plugins.compat.reading import names_of_today, read_config, read_package_config, rename_config
+from kd_plugins.errors import UserError
 
 
 def write(tmp_path, text):
