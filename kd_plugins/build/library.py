@@ -12,6 +12,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.config.utils import _get_cfg_metainfo
 
+from kd_plugins.config_file import read_config_file
+
 
 def library_config_file(cfg_path: str) -> Path:
     """The file of a config.
@@ -54,7 +56,7 @@ def read_library_config(cfg_path: str, pretrained: bool = False) -> Config:
     Raises:
         FileNotFoundError: No such package is installed, or it ships no such config.
     """
-    config = Config.fromfile(library_config_file(cfg_path))
+    config = read_config_file(library_config_file(cfg_path))
     weights = _listed_weights(cfg_path) if pretrained else None
     if weights is not None:
         config.model_path = weights

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from kd_plugins.compat.names import MMPRETRAIN, MMRAZOR
 from kd_plugins.compat.reading import names_of_today, rename_config
+from kd_plugins.config_file import read_config_text
 from kd_plugins.config_text import assign, comment
 
 DELETE = '_delete_'
@@ -42,7 +43,7 @@ def write_page(config: Config, source: str | Path, notes: Sequence[str], out: st
         The text.
     """
     bases = package_bases(source)
-    inherited = run_part(Config.fromstring(f'_base_ = {bases!r}\n', '.py')) if bases else {}
+    inherited = run_part(read_config_text(f'_base_ = {bases!r}\n')) if bases else {}
     header = [_header(source, notes, out)] + ([assign('_base_', bases)] if bases else [])
     parts = ['\n'.join(header)]
     for key, value in run_part(config).items():

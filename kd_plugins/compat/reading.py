@@ -14,6 +14,7 @@ from mmengine.config import Config
 from kd_plugins.build import library_config_file, library_folder, read_library_config
 from kd_plugins.compat.names import MMCLS, MMDET, MMPRETRAIN, is_mmrazor_config
 from kd_plugins.compat.user_modules import import_user_modules
+from kd_plugins.config_file import read_config_file
 from kd_plugins.stack import require_operators
 
 _CONFIGS = library_folder(MMPRETRAIN) / 'configs'
@@ -36,7 +37,7 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
         Exception: What the file raises.
     """
     with names_of_today() as replaced:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = read_config_file(path, import_custom_modules=False)
     of_mmcls = ', '.join(rename_config(path).partition('::')[2] for path in replaced if path.startswith(f'{MMCLS}::'))
     notes = [f'{MMCLS}:: -> {MMPRETRAIN}:: in _base_: {of_mmcls}'] if of_mmcls else []
     notes += [f'{path} -> {rename_config(path)}' for path in replaced if not path.startswith(f'{MMCLS}::')]

@@ -22,6 +22,7 @@ from kd_plugins.build import FALLBACK_SCOPE, build_model, is_registered, names_i
 from kd_plugins.checkpoint import describe_misfit, read_checkpoint, weights_of
 from kd_plugins.compat.names import MMPRETRAIN
 from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
+from kd_plugins.config_file import read_config_file
 from kd_plugins.engine.export_onnx import images_of, save_onnx
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import pipeline_of
@@ -279,7 +280,7 @@ def _write(out: Path, config: Config, save: Callable[[Path], None]) -> None:
             written = Path(folder, out.name)
             described = Path(folder, 'student.py')
             described.write_text(_config_text(config), encoding='utf-8')
-            if Config.fromfile(described).to_dict() != config.to_dict():
+            if read_config_file(described).to_dict() != config.to_dict():
                 raise UserError(
                     Fault(
                         'model.architecture', 'plain values', 'some that a file cannot hold', 'write types as strings'

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mmengine.config import Config
-
 from kd_plugins.arguments import require_writable
 from kd_plugins.compat.reading import names_of_today
+from kd_plugins.config_file import read_config_file
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import Findings, inspect_training
 from kd_plugins.scaffold.silence import silence
@@ -52,7 +51,7 @@ def write_checked(path: Path, text: str) -> Findings:
     try:
         draft.write_text(text)
         with silence(), names_of_today():
-            findings = inspect_training(Config.fromfile(draft), ready=False)
+            findings = inspect_training(read_config_file(draft), ready=False)
         if findings.faults:
             raise UserError(*findings.faults)
         draft.rename(path)
