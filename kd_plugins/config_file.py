@@ -13,6 +13,7 @@ from typing import Any
 import mmengine.config.config
 import mmengine.config.utils
 from mmengine.config import Config
+from mmengine.config.lazy import LazyObject
 
 # what import and def leave among the names of a file: never a setting, and nothing that can be dumped or copied
 _NO_SETTINGS = (
@@ -29,8 +30,8 @@ def read_config_file(path: str | Path, import_custom_modules: bool = True) -> Co
     """Read a config file as ``Config.fromfile`` does.
 
     Imports of the standard library are ordinary ones, in text configs and pure-Python ones, and in what they inherit
-    from. Names that are imported or defined for the file's own use are left out of the config, and paths of
-    ``pathlib`` become strings, so that the config can be copied and dumped.
+    from. Names that are imported or defined for the file's own use are left out of the config, paths of ``pathlib``
+    become strings, and classes imports that are put off, so that the config can be copied and dumped.
 
     Args:
         path: The config file.
@@ -49,7 +50,7 @@ def read_config_file(path: str | Path, import_custom_modules: bool = True) -> Co
     for name, value in list(dict.items(settings)):
         if name in imported or isinstance(value, _NO_SETTINGS):
             dict.pop(settings, name)
-    _write_paths(settings)
+    _make_plain(settings)
     return config
 
 
@@ -91,24 +92,20 @@ def _replace(homes: tuple[Any, ...], function: Callable[[str], bool]) -> None:
         home._is_builtin_module = function
 
 
-def _write_paths(node: Any) -> None:
-    """Turn paths below a dict into strings, in place; what is imported lazily stays so."""
+def _make_plain(node: Any) -> Any:
+    """Replace what cannot be dumped below a dict, in place, and in a list; what is imported lazily stays so."""
     if isinstance(node, dict):
         for key, value in list(dict.items(node)):
-            if isinstance(value, PurePath):
-                dict.__setitem__(node, key, str(value))
-            elif isinstance(value, (list, tuple)):
-                dict.__setitem__(node, key, _with_written_paths(value))
-            else:
-                _write_paths(value)
+            plain = _put_off(value) if isinstance(value, type) else _make_plain(value)
+            dict.__setitem__(node, key, plain)
+        return node
+    if type(node) in (list, tuple):
+        return type(node)(map(_make_plain, node))
+    return str(node) if isinstance(node, PurePath) else node
 
 
-def _with_written_paths(values: Any) -> Any:
-    written = []
-    for value in values:
-        if isinstance(value, (list, tuple)):
-            written.append(_with_written_paths(value))
-            continue
-        _write_paths(value)
-        written.append(str(value) if isinstance(value, PurePath) else value)
-    return type(values)(written)
+def _put_off(component: type) -> Any:
+    """The import of a class, which mmengine carries out where a dict is asked for it; else the class."""
+    home = sys.modules.get(component.__module__)
+    importable = home is not None and getattr(home, component.__name__, None) is component
+    return LazyObject(component.__module__, component.__name__) if importable else component

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kd_plugins.compat.notes import Notes
+from kd_plugins.compat.values import name_at, part_at
 from kd_plugins.registry import SCOPE
 
 FIRST = 'record_idx=0 written where none was, for MMRazor takes the first of several calls'
@@ -25,8 +26,8 @@ def translate_distiller(distiller: Any, where: str, notes: Notes) -> None:
         where: Its key path.
         notes: Gets what changed.
     """
-    mappings = distiller.get('loss_forward_mappings') if isinstance(distiller, Mapping) else None
-    if not isinstance(mappings, Mapping) or not mappings:
+    mappings = part_at(distiller, 'loss_forward_mappings')
+    if not mappings:
         return
     _leave_out(distiller, 'distill_losses', set(mappings), where, UNMAPPED, notes)
     records = list(_records(mappings))
@@ -34,27 +35,25 @@ def translate_distiller(distiller: Any, where: str, notes: Notes) -> None:
         if record.get('record_idx') is None:
             record['record_idx'] = 0
             notes.add(FIRST, where)
-    _keep_numbers(distiller.get('distill_losses'), f'{where}.distill_losses', notes)
+    _keep_numbers(part_at(distiller, 'distill_losses'), f'{where}.distill_losses', notes)
     for name, mapping in mappings.items():
         _flatten_pooled(distiller, mapping, f'{where}.loss_forward_mappings.{name}', notes)
     used = {
-        'student_recorders': {record['recorder'] for record in records if record.get('from_student')},
-        'teacher_recorders': {record['recorder'] for record in records if not record.get('from_student')},
-        'connectors': {record.get('connector') for record in records},
+        'student_recorders': {name_at(record, 'recorder') for record in records if record.get('from_student')},
+        'teacher_recorders': {name_at(record, 'recorder') for record in records if not record.get('from_student')},
+        'connectors': {name_at(record, 'connector') for record in records},
     }
     for key, names in used.items():
         _leave_out(distiller, key, names, where, UNUSED, notes)
 
 
-def _keep_numbers(losses: Any, where: str, notes: Notes) -> None:
+def _keep_numbers(losses: Mapping[str, Any], where: str, notes: Notes) -> None:
     """Write down what MMRazor computes, where it is not what its config says."""
-    for name, loss in losses.items() if isinstance(losses, Mapping) else ():
-        if not isinstance(loss, dict):
-            continue
-        if loss.get('type') == f'{SCOPE}.DKDLoss' and loss.get('reduction') in ('mean', 'none'):
+    for name, loss in losses.items():
+        if name_at(loss, 'type') == f'{SCOPE}.DKDLoss' and name_at(loss, 'reduction') in ('mean', 'none'):
             loss['reduction'] = 'sum'
             notes.add(SUMMED, f'{where}.{name}')
-        if loss.get('type') == f'{SCOPE}.CRDLoss' and loss.get('loss_weight', 1) != 1:
+        if name_at(loss, 'type') == f'{SCOPE}.CRDLoss' and loss.get('loss_weight', 1) != 1:
             loss['loss_weight'] = 1.0
             notes.add(UNWEIGHTED, f'{where}.{name}')
 
@@ -66,12 +65,11 @@ def _flatten_pooled(distiller: Any, mapping: Any, where: str, notes: Notes) -> N
     student, teacher = mapping['s_feature'], mapping['t_feature']
     if not isinstance(student, Mapping) or not isinstance(teacher, dict) or teacher.get('connector') is not None:
         return
-    connectors = distiller.get('connectors') or {}
-    kind = (connectors.get(student.get('connector')) or {}).get('type')
-    recorders = distiller.get('student_recorders' if teacher.get('from_student') else 'teacher_recorders') or {}
-    source = str((recorders.get(teacher.get('recorder')) or {}).get('source'))
+    kind = name_at(part_at(distiller, 'connectors', name_at(student, 'connector')), 'type')
+    recorders = 'student_recorders' if teacher.get('from_student') else 'teacher_recorders'
+    source = name_at(part_at(distiller, recorders, name_at(teacher, 'recorder')), 'source') or ''
     if kind == f'{SCOPE}.BYOTConnector' and source.rpartition('.')[2] == 'gap':
-        connectors[FLATTEN] = dict(type=f'{SCOPE}.TorchNNConnector', module_name='Flatten')
+        distiller['connectors'][FLATTEN] = dict(type=f'{SCOPE}.TorchNNConnector', module_name='Flatten')
         teacher['connector'] = FLATTEN
         notes.add(FLATTENED, f'{where}.t_feature')
 

@@ -10,6 +10,7 @@ import mmengine.registry
 from mmengine.registry import Registry
 
 from kd_plugins import registry
+from kd_plugins.compat.values import name_at
 from kd_plugins.registry import SCOPE
 
 MMCLS, MMDET, MMPRETRAIN, MMRAZOR = 'mmcls', 'mmdet', 'mmpretrain', 'mmrazor'
@@ -58,6 +59,9 @@ def is_mmrazor_config(config: Any) -> bool:
     scope, dot, name = kind.rpartition('.')
     scope = scope if dot else model.get('_scope_') or config.get('default_scope')
     return scope == MMRAZOR and (is_own_name(name) or derives_from_ours(name))
+    scope, dot, name = (name_at(model, 'type') or '').rpartition('.')
+    scope = scope if dot else name_at(model, '_scope_') or config.get('default_scope')
+    return scope == MMRAZOR and is_own_name(name)
 
 
 def translate_name(name: str, scope: str | None, of_mmrazor: bool) -> str:

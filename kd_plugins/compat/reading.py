@@ -11,10 +11,13 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_plugins.arguments import refuse_other_keys
 from kd_plugins.build import library_config_file, library_folder, read_library_config
+from kd_plugins.compat.lazy_imports import resolve_imports
 from kd_plugins.compat.names import MMCLS, MMDET, MMPRETRAIN, is_mmrazor_config
 from kd_plugins.compat.user_modules import import_user_modules
 from kd_plugins.config_file import read_config_file
+from kd_plugins.errors import Fault, UserError
 from kd_plugins.stack import require_operators
 
 _CONFIGS = library_folder(MMPRETRAIN) / 'configs'
@@ -35,14 +38,18 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
     Raises:
         UserError: A module of ``custom_imports`` cannot be imported.
         Exception: What the file raises.
+        UserError: It uses an import that leads nowhere, or its ``custom_imports`` are not what mmengine takes.
+        Exception: What the file, or a module that it imports, raises.
     """
     with names_of_today() as replaced:
         config = read_config_file(path, import_custom_modules=False)
+    resolve_imports(config)
     of_mmcls = ', '.join(rename_config(path).partition('::')[2] for path in replaced if path.startswith(f'{MMCLS}::'))
     notes = [f'{MMCLS}:: -> {MMPRETRAIN}:: in _base_: {of_mmcls}'] if of_mmcls else []
     notes += [f'{path} -> {rename_config(path)}' for path in replaced if not path.startswith(f'{MMCLS}::')]
     imports = config.get('custom_imports')
     if imports:
+        _check_imports(imports)
         config.custom_imports, found = _translate_imports(imports, is_mmrazor_config(config))
         notes += found
         if config.custom_imports['imports']:
@@ -114,6 +121,17 @@ def _with_hyphens(root: Path, path: str) -> str:
     plain = wanted.name.replace('-', '_')
     alike = [file for file in wanted.parent.glob('*.py') if file.name.replace('-', '_') == plain]
     return path if wanted.is_file() or len(alike) != 1 else alike[0].relative_to(root).as_posix()
+
+
+def _check_imports(custom_imports: Any) -> None:
+    if not isinstance(custom_imports, dict):
+        advice = "write custom_imports=dict(imports=['…'])"
+        raise UserError(Fault('custom_imports', 'a dict', repr(custom_imports)[:80], advice))
+    refuse_other_keys('custom_imports', custom_imports, ('imports', 'allow_failed_imports'))
+    names = custom_imports.get('imports') or []
+    if not all(isinstance(name, str) for name in (names if isinstance(names, (list, tuple)) else [names])):
+        expected = 'the name of a module, or a list of them'
+        raise UserError(Fault('custom_imports.imports', expected, repr(names)[:80], "write imports=['…']"))
 
 
 def _translate_imports(custom_imports: dict[str, Any], of_mmrazor: bool) -> tuple[dict[str, Any], list[str]]:

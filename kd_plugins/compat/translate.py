@@ -23,6 +23,7 @@ from kd_plugins.compat.notes import Notes
 from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
 from kd_plugins.compat.reading import read_package_config, rename_config
 from kd_plugins.compat.timm_names import REGNETS_OF_TIMM
+from kd_plugins.compat.values import name_at, part_at
 from kd_plugins.distiller import DISTILLERS
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.registry import SCOPE
@@ -59,8 +60,8 @@ def translate(config: Config) -> tuple[Config, list[str]]:
     root = config._cfg_dict
     _expand_paths(root, '', notes)
     _Names(of_mmrazor, notes).translate(root, scope or MMPRETRAIN, lookup)
-    constructor = (config.get('optim_wrapper') or {}).get('constructor')
-    if isinstance(constructor, str):
+    constructor = name_at(config.get('optim_wrapper'), 'constructor')
+    if constructor is not None:
         config.optim_wrapper.constructor = _Names(of_mmrazor, notes).name(constructor, scope)
     if of_mmrazor:
         for key in DISTILLERS:
@@ -73,16 +74,17 @@ def translate(config: Config) -> tuple[Config, list[str]]:
 
 def mmrazor_types(config: Config) -> list[str]:
     """Key paths of the types that a translated config takes from the mmrazor package."""
-    constructor = (config.get('optim_wrapper') or {}).get('constructor')
-    own = ['optim_wrapper.constructor'] if str(constructor).startswith(f'{MMRAZOR}.') else []
+    constructor = name_at(config.get('optim_wrapper'), 'constructor') or ''
+    own = ['optim_wrapper.constructor'] if constructor.startswith(f'{MMRAZOR}.') else []
     return own + list(_mmrazor_types(config._cfg_dict, '', ''))
 
 
 def _mmrazor_types(node: Any, where: str, scope: str) -> Iterator[str]:
     if isinstance(node, dict):
         scope = node.get('_scope_', scope)
-        prefix, _, name = str(node.get('type')).rpartition('.')
-        if 'type' in node and (prefix or scope) == MMRAZOR and (prefix or not is_mmengine_name(name)):
+        kind = name_at(node, 'type')
+        prefix, _, name = (kind or '').rpartition('.')
+        if kind and (prefix or scope) == MMRAZOR and (prefix or not is_mmengine_name(name)):
             yield join_path(where, 'type')
     for key, child in _children(node):
         yield from _mmrazor_types(child, join_path(where, key), scope)
@@ -126,6 +128,7 @@ class _Names:
         """Whether a part is the mmrazor package's own, which expects its own parts in it."""
         prefix, _, name = str(node.get('type') if isinstance(node, dict) else None).rpartition('.')
         return self.of_mmrazor and prefix == MMRAZOR and not derives_from_ours(name)
+        return self.of_mmrazor and (name_at(node, 'type') or '').startswith(f'{MMRAZOR}.')
 
     def name(self, name: str, scope: str | None) -> str:
         """A type as it is called here."""
@@ -145,14 +148,14 @@ class _Names:
 def _expand_paths(node: Any, where: str, notes: Notes) -> None:
     """Find configs of packages by the names that they have today; write out mmrazor's, which inherit from mmcls."""
     if isinstance(node, dict):
-        path = node.get('cfg_path')
-        if isinstance(path, str) and path.startswith(f'{MMCLS}::'):
+        path = name_at(node, 'cfg_path') or ''
+        if path.startswith(f'{MMCLS}::'):
             node['cfg_path'] = rename_config(path)
             notes.add(f'{MMCLS}:: -> {MMPRETRAIN}:: in cfg_path', node['cfg_path'].partition('::')[2])
-        elif isinstance(path, str) and path.startswith(f'{MMRAZOR}::'):
+        elif path.startswith(f'{MMRAZOR}::'):
             _write_out(node, where)
             notes.add('cfg_path of mmrazor written out', where)
-        elif isinstance(path, str) and rename_config(path) != path:
+        elif rename_config(path) != path:
             node['cfg_path'] = rename_config(path)
             notes.add('renamed', f'{path} -> {node["cfg_path"]}')
     for key, child in _children(node):
@@ -173,8 +176,14 @@ def _write_out(node: dict[str, Any], where: str) -> None:
         advice = 'look in mmrazor/.mim/configs'
         got = f'{path!r} ({describe_error(error, 160)})'
         raise UserError(Fault(place, 'a config that mmrazor ships', got, advice)) from error
+    if not isinstance(library.get('model'), dict):
+        raise UserError(Fault(place, 'a config of a model', f'{path!r}, which has none', 'choose one that has'))
     merged = Config(dict(model=library.model))
-    merged.merge_from_dict({'model': changes})
+    try:
+        merged.merge_from_dict({'model': changes})
+    except (KeyError, TypeError, IndexError, AssertionError) as error:
+        got = f'{", ".join(map(str, changes))} ({describe_error(error, 160)})'
+        raise UserError(Fault(where, f'keys that fit {path}', got, 'correct the key')) from error
     if 'data_preprocessor' in library:
         merged.model.setdefault('data_preprocessor', library.data_preprocessor)
     merged.model.setdefault('_scope_', MMRAZOR)
@@ -189,16 +198,28 @@ def _translate_preprocessor(model: Any, notes: Notes) -> None:
         notes.add(
             'ImgDataPreprocessor -> mmpretrain.ClsDataPreprocessor, bgr_to_rgb -> to_rgb', 'model.data_preprocessor'
         )
+    """Write mmengine's preprocessing of images as mmpretrain's, to which its models add arguments of their own."""
+    written = part_at(model, 'data_preprocessor')
+    if (name_at(written, 'type') or '').rpartition('.')[2] != 'ImgDataPreprocessor':
+        return
+    kept = {key: written[key] for key in ('mean', 'std', 'pad_size_divisor', 'pad_value') if key in written}
+    # either way round, the channels are turned
+    turned = bool(written.get('bgr_to_rgb') or written.get('rgb_to_bgr'))
+    # the student would put its own in
+    model.data_preprocessor = ConfigDict(
+        type=f'{MMPRETRAIN}.ClsDataPreprocessor', **kept, to_rgb=turned, batch_augments=None
+    )
+    notes.add('ImgDataPreprocessor -> mmpretrain.ClsDataPreprocessor, bgr_to_rgb -> to_rgb', 'model.data_preprocessor')
 
 
 def _translate_parts(node: Any, where: str, notes: Notes) -> None:
     """What means something else to mmpretrain, or asks for a package that nothing else here needs."""
     if isinstance(node, dict):
-        kind = str(node.get('type')).rpartition('.')[2]
+        kind = (name_at(node, 'type') or '').rpartition('.')[2]
         if kind in SPLIT_BY_TEST_MODE and node.get('test_mode') and 'split' not in node:
             node['split'] = 'test'
             notes.add("split='test' written beside test_mode=True, which mmpretrain takes for the training set", where)
-        if kind == 'TIMMBackbone' and node.get('model_name') in REGNETS_OF_TIMM:
+        if kind == 'TIMMBackbone' and name_at(node, 'model_name') in REGNETS_OF_TIMM:
             _translate_regnet(node)
             notes.add(f"timm's {node.pop('model_name')} -> {SCOPE}.RegNetY", where)
     for key, child in _children(node):

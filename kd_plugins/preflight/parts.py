@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -11,6 +12,7 @@ from mmengine.runner import Runner
 
 from kd_plugins.build import leftover_deletions
 from kd_plugins.errors import Fault
+from kd_plugins.errors import Fault, join_path
 
 # what each part of a run consists of; validation may be left out as a whole
 PARTS = {
@@ -26,6 +28,7 @@ LISTED = ('param_scheduler', 'val_evaluator', 'test_evaluator')
 
 def shape_faults(config: Any) -> list[Fault]:
     """Look for plain values where mmengine takes a dict, or a list of dicts, apart, and for ``_delete_`` over nothing.
+    """Look for plain values where mmengine takes a dict, or a list of dicts, apart, and for scopes that are no names.
 
     Args:
         config: The whole config, as it was read.
@@ -47,6 +50,20 @@ def runner_part(config: Mapping[str, Any]) -> dict[str, Any]:
         config: The whole config.
     """
     return {key: config[key] for key in RUNNER_KEYS if key in config}
+    return faults + [
+        Fault(where, 'the name of a library', repr(scope)[:80], f"write {where.rpartition('.')[2]}='mmpretrain'")
+        for where, scope in _scopes(config._cfg_dict)
+        if scope is not None and not isinstance(scope, str)
+    ]
+
+
+def _scopes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
+    """What a config says of scopes, by key path."""
+    if isinstance(node, dict):
+        yield from ((join_path(where, key), node[key]) for key in ('default_scope', '_scope_') if key in node)
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, child in children:
+        yield from _scopes(child, join_path(where, str(key)))
 
 
 def part_faults(config: Any, part: str) -> list[Fault]:

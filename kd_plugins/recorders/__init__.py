@@ -14,16 +14,32 @@ from kd_plugins.recorders.recorder import Recorder
 from kd_plugins.recorders.recorder_set import RecorderSet
 from kd_plugins.recorders.tensors import map_tensors
 
+# as MMRazor calls the classes
+FunctionInputsRecorder = FunctionInputs
+FunctionOutputsRecorder = FunctionOutputs
+MethodInputsRecorder = MethodInputs
+MethodOutputsRecorder = MethodOutputs
+ModuleInputsRecorder = ModuleInputs
+ModuleOutputsRecorder = ModuleOutputs
+ParameterRecorder = Parameter
+
 __all__ = [
     'AveragedLogits',
     'FunctionInputs',
+    'FunctionInputsRecorder',
     'FunctionOutputs',
+    'FunctionOutputsRecorder',
     'MethodInputs',
+    'MethodInputsRecorder',
     'MethodOutputs',
+    'MethodOutputsRecorder',
     'ModuleInputs',
+    'ModuleInputsRecorder',
     'ModuleOutputGrads',
     'ModuleOutputs',
+    'ModuleOutputsRecorder',
     'Parameter',
+    'ParameterRecorder',
     'Recorder',
     'RecorderSet',
     'compile_recorded',

@@ -295,3 +295,37 @@ def test_mmpretrains_data_sets_still_need_the_split():
     """When this fails, mmpretrain looks at test_mode again, and the translation need not."""
     kind = DATASETS.get('mmpretrain.CIFAR10')
     assert kind('nowhere', test_mode=True, lazy_init=True).split == 'train'
+
+
+@pytest.mark.parametrize('value', [None, True, 3, 0.5, '', [], ['L2Loss'], {}, {'type': 'L2Loss'}])
+def test_a_value_of_another_type_is_left_to_the_check_of_the_config(value):
+    """Whatever stands where the translation looks for a name or a dict, it translates the rest."""
+    record = dict(recorder='fc', from_student=True, connector='c')
+    good = dict(
+        type='mmrazor.SingleTeacherDistill',
+        data_preprocessor=dict(type='mmrazor.ImgDataPreprocessor'),
+        architecture=dict(type='mmcls.TIMMBackbone', model_name='regnety_160', cfg_path='mmcls::x.py'),
+        distiller=dict(
+            type='mmrazor.BYOTDistiller',
+            student_recorders=dict(fc=dict(type='mmrazor.ModuleOutputs', source='neck.gap')),
+            teacher_recorders=dict(fc=dict(type='mmrazor.ModuleOutputs', source='neck.gap')),
+            connectors=dict(c=dict(type='mmrazor.BYOTConnector')),
+            distill_losses=dict(loss=dict(type='mmrazor.DKDLoss', reduction='mean')),
+            loss_forward_mappings=dict(loss=dict(s_feature=record, t_feature=dict(recorder='fc', from_student=False))),
+        ),
+    )
+    paths = list(key_paths(good))
+    assert len(paths) > 30
+    for path in paths:
+        config = Config(dict(model=good, optim_wrapper=dict(constructor='X')))
+        node = config.model
+        for key in path[:-1]:
+            node = node[key]
+        node[path[-1]] = value
+        translate(config)
+
+
+def key_paths(node, path=()):
+    for key, child in node.items() if isinstance(node, dict) else ():
+        yield (*path, key)
+        yield from key_paths(child, (*path, key))

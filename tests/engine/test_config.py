@@ -143,3 +143,18 @@ def test_work_dir(tmp_path, arguments, text, work_dir):
     apply_arguments(config, parser.parse_args([str(path), *arguments]))
     assert config.work_dir == work_dir
     assert config.launcher == 'none'
+
+
+@pytest.mark.parametrize(
+    ('text', 'where'),
+    [
+        ('default_scope = ["mmpretrain"]\n', 'default_scope'),
+        ("hooks = [dict(_scope_=3, type='X')]\n", r'hooks\.0\._scope_'),
+        ("custom_imports = ['kd_plugins']\n", 'custom_imports'),
+        ('custom_imports = dict(imports=[3])\n', r'custom_imports\.imports'),
+        ("custom_imports = dict(import_='kd_plugins')\n", r'custom_imports\.import_'),
+    ],
+)
+def test_a_value_where_a_name_belongs(tmp_path, text, where):
+    with pytest.raises(UserError, match=f'^{where}: expected '):
+        load_config(write(tmp_path, MINIMAL + text))
