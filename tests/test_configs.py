@@ -18,6 +18,7 @@ from kd_plugins.preflight import build_from_config
 from kd_plugins.preflight.parts import part_faults
 from kd_plugins.preflight.probe import probe_batch, probe_batches
 from kd_plugins.preflight.types import type_faults
+from kd_plugins.preflight.unused_keys import unused_key_warnings
 from kd_plugins.registry import MODELS, TASK_UTILS
 
 # gigabytes of weights, or seconds of building them
@@ -62,6 +63,7 @@ def test_builds_and_trains_a_step(path):
     leave_out_checkpoints(config.model)
     with DefaultScope.overwrite_default_scope(config.default_scope):
         model = build_from_config(config).train()
+        assert unused_key_warnings(config, model) == []
         # the digits are at hand, and smaller than what the preflight makes up
         batches = [batch.data for batch in probe_batches(config)] if 'digits' in path.stem else [probe_batch(config)]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -38,6 +38,7 @@ from kd_plugins.preflight.seeds import seed_faults
 from kd_plugins.preflight.sharding import process_faults, shard_faults
 from kd_plugins.preflight.summary import summarise_models
 from kd_plugins.preflight.types import type_faults
+from kd_plugins.preflight.unused_keys import unused_key_warnings
 from kd_plugins.preflight.weights import set_aside_absent_weights
 
 
@@ -204,6 +205,7 @@ def _inspect(config: Any, model: BaseModel, findings: Findings, loaded: LoadedTe
     findings.models = summarise_models(config, model, findings.absent, loaded)
     findings.warnings += untrained_warnings(config, model, findings.models, loaded, findings.absent, reached)
     findings.warnings += model_warnings(config, model) + algorithm_warnings(model)
+    findings.warnings += model_warnings(config, model) + unused_key_warnings(config, model)
 
 
 def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) -> list[Reached]:

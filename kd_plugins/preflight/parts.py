@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -80,10 +82,16 @@ def part_faults(config: Any, part: str) -> list[Fault]:
     missing = [key for key in keys if config.get(key) is None]
     if part == 'val' and len(missing) == len(keys):
         missing = []
-    advice = f'add it, or take over a _base_ that has it ({", ".join(keys)} belong together)'
-    faults = [Fault(key, f'the {part} part of the config', 'none', advice) for key in missing]
+    faults = [Fault(key, f'the {part} part of the config', 'none', _advice(key, keys, config)) for key in missing]
     faults += _loader_faults(config, keys[0])
     return faults if part == 'val' else faults + _hook_faults(config.get('custom_hooks'))
+
+
+def _advice(key: str, keys: Sequence[str], config: Any) -> str:
+    near = difflib.get_close_matches(key, [name for name in map(str, config) if name not in keys], 1, 0.88)
+    if near:
+        return f'is {near[0]!r} meant to be {key!r}?'
+    return f'add it, or take over a _base_ that has it ({", ".join(keys)} belong together)'
 
 
 def _loader_faults(config: Any, loader: str) -> list[Fault]:
