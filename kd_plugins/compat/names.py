@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import mmengine.registry
@@ -53,15 +52,9 @@ def is_mmrazor_config(config: Any) -> bool:
         config: The whole config.
     """
     model = config.get('model')
-    kind = model.get('type') if isinstance(model, Mapping) else None
-    if not isinstance(kind, str):
-        return False
-    scope, dot, name = kind.rpartition('.')
-    scope = scope if dot else model.get('_scope_') or config.get('default_scope')
-    return scope == MMRAZOR and (is_own_name(name) or derives_from_ours(name))
     scope, dot, name = (name_at(model, 'type') or '').rpartition('.')
     scope = scope if dot else name_at(model, '_scope_') or config.get('default_scope')
-    return scope == MMRAZOR and is_own_name(name)
+    return scope == MMRAZOR and (is_own_name(name) or derives_from_ours(name))
 
 
 def translate_name(name: str, scope: str | None, of_mmrazor: bool) -> str:

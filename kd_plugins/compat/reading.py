@@ -36,10 +36,9 @@ def read_config(path: str | Path) -> tuple[Config, list[str]]:
         The config, and a line for each kind of thing that was read differently.
 
     Raises:
-        UserError: A module of ``custom_imports`` cannot be imported.
+        UserError: It uses an import that leads nowhere, or its ``custom_imports`` are not what mmengine takes, or name
+            a module that cannot be imported.
         Exception: What the file raises.
-        UserError: It uses an import that leads nowhere, or its ``custom_imports`` are not what mmengine takes.
-        Exception: What the file, or a module that it imports, raises.
     """
     with names_of_today() as replaced:
         config = read_config_file(path, import_custom_modules=False)

@@ -126,9 +126,8 @@ class _Names:
 
     def _is_theirs(self, node: Any) -> bool:
         """Whether a part is the mmrazor package's own, which expects its own parts in it."""
-        prefix, _, name = str(node.get('type') if isinstance(node, dict) else None).rpartition('.')
+        prefix, _, name = (name_at(node, 'type') or '').rpartition('.')
         return self.of_mmrazor and prefix == MMRAZOR and not derives_from_ours(name)
-        return self.of_mmrazor and (name_at(node, 'type') or '').startswith(f'{MMRAZOR}.')
 
     def name(self, name: str, scope: str | None) -> str:
         """A type as it is called here."""
@@ -192,24 +191,12 @@ def _write_out(node: dict[str, Any], where: str) -> None:
 
 
 def _translate_preprocessor(model: Any, notes: Notes) -> None:
-    translated = preprocessor_for_mmpretrain(model.get('data_preprocessor'))
+    translated = preprocessor_for_mmpretrain(part_at(model, 'data_preprocessor'))
     if translated is not None:
         model.data_preprocessor = translated
         notes.add(
             'ImgDataPreprocessor -> mmpretrain.ClsDataPreprocessor, bgr_to_rgb -> to_rgb', 'model.data_preprocessor'
         )
-    """Write mmengine's preprocessing of images as mmpretrain's, to which its models add arguments of their own."""
-    written = part_at(model, 'data_preprocessor')
-    if (name_at(written, 'type') or '').rpartition('.')[2] != 'ImgDataPreprocessor':
-        return
-    kept = {key: written[key] for key in ('mean', 'std', 'pad_size_divisor', 'pad_value') if key in written}
-    # either way round, the channels are turned
-    turned = bool(written.get('bgr_to_rgb') or written.get('rgb_to_bgr'))
-    # the student would put its own in
-    model.data_preprocessor = ConfigDict(
-        type=f'{MMPRETRAIN}.ClsDataPreprocessor', **kept, to_rgb=turned, batch_augments=None
-    )
-    notes.add('ImgDataPreprocessor -> mmpretrain.ClsDataPreprocessor, bgr_to_rgb -> to_rgb', 'model.data_preprocessor')
 
 
 def _translate_parts(node: Any, where: str, notes: Notes) -> None:

@@ -204,8 +204,7 @@ def _inspect(config: Any, model: BaseModel, findings: Findings, loaded: LoadedTe
         findings.faults += monitor_faults(config, names) if names is not None else []
     findings.models = summarise_models(config, model, findings.absent, loaded)
     findings.warnings += untrained_warnings(config, model, findings.models, loaded, findings.absent, reached)
-    findings.warnings += model_warnings(config, model) + algorithm_warnings(model)
-    findings.warnings += model_warnings(config, model) + unused_key_warnings(config, model)
+    findings.warnings += model_warnings(config, model) + algorithm_warnings(model) + unused_key_warnings(config, model)
 
 
 def _run(config: Any, model: BaseModel, findings: Findings, ready: bool = True) -> list[Reached]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from collections.abc import Iterator
 import difflib
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from kd_plugins.build import leftover_deletions
-from kd_plugins.errors import Fault
 from kd_plugins.errors import Fault, join_path
 
 # what each part of a run consists of; validation may be left out as a whole
@@ -29,8 +26,7 @@ LISTED = ('param_scheduler', 'val_evaluator', 'test_evaluator')
 
 
 def shape_faults(config: Any) -> list[Fault]:
-    """Look for plain values where mmengine takes a dict, or a list of dicts, apart, and for ``_delete_`` over nothing.
-    """Look for plain values where mmengine takes a dict, or a list of dicts, apart, and for scopes that are no names.
+    """Look for plain values in place of dicts or lists, scopes that are no names, and ``_delete_`` over nothing.
 
     Args:
         config: The whole config, as it was read.
@@ -42,6 +38,11 @@ def shape_faults(config: Any) -> list[Fault]:
         plain = (str, int, float) if key in LISTED else (str, int, float, list, tuple)
         if isinstance(value, plain):
             faults.append(Fault(key, expected, repr(value)[:80], f'write {key}=dict(…)'))
+    faults += [
+        Fault(where, 'the name of a library', repr(scope)[:80], f"write {where.rpartition('.')[2]}='mmpretrain'")
+        for where, scope in _scopes(config._cfg_dict)
+        if scope is not None and not isinstance(scope, str)
+    ]
     return faults + leftover_deletions(runner_part(config), '')
 
 
@@ -52,11 +53,6 @@ def runner_part(config: Mapping[str, Any]) -> dict[str, Any]:
         config: The whole config.
     """
     return {key: config[key] for key in RUNNER_KEYS if key in config}
-    return faults + [
-        Fault(where, 'the name of a library', repr(scope)[:80], f"write {where.rpartition('.')[2]}='mmpretrain'")
-        for where, scope in _scopes(config._cfg_dict)
-        if scope is not None and not isinstance(scope, str)
-    ]
 
 
 def _scopes(node: Any, where: str = '') -> Iterator[tuple[str, Any]]:
