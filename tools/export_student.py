@@ -4,8 +4,7 @@ import sys
 
 from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.engine.config import load_config
-from kd_plugins.engine.export import ONNX_SUFFIX, PACKED_SUFFIX, ExportedStudent, export_student
-from kd_plugins.engine.export_onnx import INPUT, OUTPUT
+from kd_plugins.engine.export import PACKED_SUFFIX, ExportedStudent, export_student
 
 
 @command
@@ -22,10 +21,25 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=KeyValueAction, metavar='KEY=VALUE', help='values to change in the config'
     )
+    parser.add_argument(
+        '--softmax', action='store_true', help='of .onnx: give scores, the softmax of the logits, instead of logits'
+    )
+    parser.add_argument(
+        '--with-preprocessing',
+        action='store_true',
+        help='of .onnx: take pixels, uint8 from 0 to 255; data_preprocessor is in the file',
+    )
     arguments = parser.parse_args(argv)
 
     config = load_config(arguments.config, arguments.cfg_options)
-    print(describe(export_student(config, arguments.checkpoint, arguments.out)))
+    student = export_student(
+        config,
+        arguments.checkpoint,
+        arguments.out,
+        softmax=arguments.softmax,
+        with_preprocessing=arguments.with_preprocessing,
+    )
+    print(describe(student))
 
 
 def describe(student: ExportedStudent) -> str:
@@ -46,9 +60,9 @@ def describe(student: ExportedStudent) -> str:
 
 def _how_to_load(student: ExportedStudent) -> list[str]:
     weights, config = str(student.weights), str(student.config)
-    if weights.endswith(ONNX_SUFFIX):
+    if student.interface is not None:
         return [
-            f'It takes {INPUT} (N, C, H, W), normalised as data_preprocessor in {config} says, and gives {OUTPUT}.',
+            student.interface.describe(config),
             'Load it with',
             f'  import onnxruntime; model = onnxruntime.InferenceSession({weights!r})',
         ]

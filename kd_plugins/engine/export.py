@@ -24,6 +24,7 @@ from kd_plugins.compat.names import MMPRETRAIN
 from kd_plugins.compat.preprocessing import preprocessor_for_mmpretrain
 from kd_plugins.config_file import read_config_file
 from kd_plugins.engine.export_onnx import images_of, save_onnx
+from kd_plugins.engine.onnx_interface import OnnxInterface, interface_of
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.preflight import pipeline_of
 from kd_plugins.registry import SCOPE
@@ -45,6 +46,7 @@ class ExportedStudent:
         scope: The library that builds it, such as ``mmpretrain``.
         needs_kd_plugins: Whether a part of the student itself is of this package.
         has_pipeline: Whether the config says how an image is prepared.
+        interface: What an ``.onnx`` file takes and gives; None for others.
     """
 
     weights: Path
@@ -53,9 +55,12 @@ class ExportedStudent:
     scope: str
     needs_kd_plugins: bool
     has_pipeline: bool
+    interface: OnnxInterface | None = None
 
 
-def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> ExportedStudent:
+def export_student(
+    config: Config, checkpoint: str | Path, out: str | Path, *, softmax: bool = False, with_preprocessing: bool = False
+) -> ExportedStudent:
     """Write the student of a distillation, and beside it a config of the student alone.
 
     ``.pth`` and ``.safetensors`` are plain checkpoints. ``.packed.safetensors`` holds the weights of quantised layers
@@ -69,16 +74,19 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
         checkpoint: A checkpoint of its training.
         out: Where the weights go; the suffix says how. The config goes beside, with the suffix ``.py``. Files of an
             earlier export are replaced, others are not.
+        softmax: Give scores instead of logits; for ``.onnx``.
+        with_preprocessing: Take pixels, uint8 from 0 to 255, and preprocess them in the graph; for ``.onnx``.
 
     Returns:
         What was written.
 
     Raises:
         UserError: The config is not that of a distillation, the checkpoint is not one of its student, the student has
-            no such form, or ``out`` cannot be written. Nothing is left behind then.
+            no such form, ``out`` cannot be written, or has no such option. Nothing is left behind then.
     """
     out = Path(out).expanduser()
     _check_target(out)
+    _check_options(out, {'--softmax': softmax, '--with-preprocessing': with_preprocessing})
     with DefaultScope.overwrite_default_scope(config.get('default_scope') or FALLBACK_SCOPE):
         alone = _suffix_of(out) in (PACKED_SUFFIX, ONNX_SUFFIX)
         scope, model_config = student_config(config, alone)
@@ -110,14 +118,24 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
     exported['model'] = model_config
     exported.update(testing)
     student.eval()
+    interface = None
     if _suffix_of(out) == PACKED_SUFFIX:
         # imports mmpretrain, which the model has done by now
         from kd_plugins.models.quantized import save_packed
 
         _write(out, Config(exported), lambda path: save_packed(student, path))
     elif _suffix_of(out) == ONNX_SUFFIX:
-        images = images_of(config, student)
-        _write(out, Config(exported), lambda path: save_onnx(student, images, path))
+        images = images_of(config, student, pixels=with_preprocessing)
+        interface = interface_of(
+            student,
+            images,
+            model_config.get('data_preprocessor') or {},
+            _pipeline_of_testing(config),
+            dataset_meta.get('classes') if isinstance(dataset_meta, Mapping) else None,
+            preprocessing=with_preprocessing,
+            softmax=softmax,
+        )
+        _write(out, Config(exported), lambda path: save_onnx(student, images, path, interface))
     else:
         meta = {'dataset_meta': dataset_meta or {}}
         _write(out, Config(exported), lambda path: _save_checkpoint(weights, meta, path))
@@ -128,6 +146,7 @@ def export_student(config: Config, checkpoint: str | Path, out: str | Path) -> E
         scope=scope,
         needs_kd_plugins=SCOPE in imports,
         has_pipeline='test_dataloader' in exported,
+        interface=interface,
     )
 
 
@@ -151,6 +170,13 @@ def _check_target(out: Path) -> None:
             raise UserError(
                 Fault('OUT', 'new files, or those of an earlier export', f'{path}, which exists', 'choose another name')
             )
+
+
+def _check_options(out: Path, options: Mapping[str, bool]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given and _suffix_of(out) != ONNX_SUFFIX:
+        advice = f'write {config_beside(out).with_suffix(ONNX_SUFFIX)}, or leave {" and ".join(given)} out'
+        raise UserError(Fault(', '.join(given), f'a file that ends in {ONNX_SUFFIX}', str(out), advice))
 
 
 def _is_earlier_export(config: Path) -> bool:
@@ -243,6 +269,11 @@ def _testing(config: Config, scope: str, dataset_meta: Any) -> dict[str, Any]:
     return dict(
         test_dataloader=loader, test_evaluator=evaluator, test_cfg={} if loop is None or _is_ours(loop) else loop
     )
+
+
+def _pipeline_of_testing(config: Config) -> list[dict[str, Any]]:
+    loader = config.get('test_dataloader') or config.get('val_dataloader') or config.get('train_dataloader')
+    return (pipeline_of(loader.get('dataset')) if isinstance(loader, dict) else None) or []
 
 
 def _is_ours(node: Any) -> bool:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
+from mmpretrain import get_model
 
+from kd_plugins.datasets import Digits
 from kd_plugins.engine.config import load_config
 from tools import export_student, test
 
@@ -103,11 +105,47 @@ def test_an_onnx_student_runs(tmp_path, capsys):
     assert export_student.main([str(QUANTIZED), str(checkpoint), str(tmp_path / 'student.onnx')]) == 0
 
     text = capsys.readouterr().out
-    assert f'normalised as data_preprocessor in {tmp_path / "student.py"} says, and gives scores' in text
+    assert f'normalised as data_preprocessor in {tmp_path / "student.py"} says' in text
+    assert 'it gives logits, before any softmax or sigmoid' in text
     images = torch.randn(3, 3, 8, 8)
-    (scores,) = run_printed_lines(text)['model'].run(None, {'images': images.numpy()})
+    (logits,) = run_printed_lines(text)['model'].run(['logits'], {'images': images.numpy()})
     with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(scores), student.eval()(images), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(torch.from_numpy(logits), student.eval()(images), atol=1e-3, rtol=1e-3)
+
+
+def test_an_onnx_student_of_pixels_predicts_the_digits_as_the_model_does(checkpoint, tmp_path, capsys):
+    out = tmp_path / 'student.onnx'
+
+    assert export_student.main([str(CONFIG), str(checkpoint), str(out), '--softmax', '--with-preprocessing']) == 0
+
+    text = capsys.readouterr().out
+    assert 'uint8 pixels, 0 to 255' in text
+    assert 'scores, the softmax of the logits' in text
+    session = run_printed_lines(text)['model']
+    assert session.get_modelmeta().custom_metadata_map['output'] == 'scores'
+    dataset = Digits(split='test', pipeline=[dict(type='PackInputs')])
+    pixels = torch.stack([dataset[index]['inputs'] for index in range(len(dataset))])
+    model = get_model(str(tmp_path / 'student.py'))
+    state = torch.load(checkpoint, weights_only=True)['state_dict']
+    model.load_state_dict({name.removeprefix('architecture.'): value for name, value in state.items()})
+    with torch.no_grad():
+        samples = model.eval().test_step(dict(inputs=pixels))
+    (scores,) = session.run(['scores'], {'images': pixels.numpy()})
+    torch.testing.assert_close(
+        torch.from_numpy(scores), torch.stack([sample.pred_score for sample in samples]), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize('options', [['--softmax'], ['--softmax', '--with-preprocessing']], ids=len)
+@pytest.mark.parametrize('name', ['student.pth', 'student.packed.safetensors'])
+def test_options_of_onnx_for_another_file(checkpoint, tmp_path, capsys, options, name):
+    assert export_student.main([str(CONFIG), str(checkpoint), str(tmp_path / name), *options]) == 2
+
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: {", ".join(options)}\n')
+    assert error.count('error:') == 1
+    assert f'write {tmp_path}/student.onnx' in error
+    assert list(tmp_path.iterdir()) == [checkpoint]
 
 
 def test_a_student_without_quantised_layers_is_not_packed(checkpoint, tmp_path, capsys):
