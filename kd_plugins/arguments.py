@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,37 @@ def require_writable(name: str, path: Path) -> None:
         path: What was given.
 
     Raises:
-        UserError: The folder that it is in does not exist, or ``path`` is a folder itself.
+        UserError: The folder that it is in does not exist or cannot be written, or ``path`` is a folder itself.
     """
     if not path.parent.is_dir():
         raise UserError(Fault(name, 'a file in a folder that exists', str(path), f'create {path.parent}'))
     if path.is_dir():
         raise UserError(Fault(name, 'the name of a file', f'{path}, which is a folder', 'add the name of a file'))
+    _require_room_for_files(name, path.parent, 'a file in a folder that can be written', path)
+
+
+def require_writable_folder(name: str, path: Path) -> None:
+    """Refuse the path of a folder, which need not exist yet, that no file can be written into.
+
+    Args:
+        name: Name of the argument.
+        path: What was given.
+
+    Raises:
+        UserError: It is a file or below one, or cannot be written.
+    """
+    existing = next(part for part in (path, *path.absolute().parents) if part.exists())
+    if not existing.is_dir():
+        raise UserError(Fault(name, 'a folder', f'{path}, which is or lies in a file', 'choose another'))
+    _require_room_for_files(name, existing, 'a folder that can be written', path)
+
+
+def _require_room_for_files(name: str, folder: Path, expected: str, path: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(Fault(name, expected, f'{path} ({error.strerror})', 'choose another')) from error
 
 
 def require_rank(name: str, value: Any, ranks: Collection[int], expected: str, advice: str) -> None:

@@ -15,6 +15,7 @@ from kd_plugins.preflight import inspect_modules, inspect_training, render, sele
 
 EPILOG = """examples:
   python tools/check_config.py CONFIG
+  python tools/check_config.py CONFIG --strict
   python tools/check_config.py CONFIG --list-modules teacher --match 'backbone.layer?'
   python tools/check_config.py CONFIG --dump explicit.py
 """
@@ -39,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         help='print the modules that can be recorded instead; model: of a config without distillation',
     )
     parser.add_argument('--match', metavar='GLOB', help='only modules with such a name; for --list-modules')
+    parser.add_argument('--strict', action='store_true', help='take warnings for errors: exit status 2')
     parser.add_argument('--dump', metavar='FILE', help='write the config, with connectors worked out, to a .py file')
     arguments = parser.parse_args(argv)
 
@@ -47,6 +49,10 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.match and not arguments.list_modules:
         advice = 'add --list-modules student or teacher'
         raise UserError(Fault('--match', '--list-modules, whose modules it chooses', 'none', advice))
+    if arguments.strict and arguments.list_modules:
+        raise UserError(
+            Fault('--strict', 'a check of the config', '--list-modules, which checks nothing', 'leave it out')
+        )
     config = load_config(arguments.config, arguments.cfg_options)
     written = copy.deepcopy(config)
     unwritten = leave_out_missing_cache(config)
@@ -65,6 +71,8 @@ def main(argv: list[str] | None = None) -> None:
     config.work_dir = config.get('work_dir') or str(Path('work_dirs') / Path(arguments.config).stem)
     findings = inspect_training(config, ready=False)
     findings.warnings += unwritten
+    if arguments.strict:
+        findings.faults, findings.warnings = [*findings.faults, *findings.warnings], []
     if arguments.json:
         print(render.findings_as_json(findings))
     else:

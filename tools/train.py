@@ -34,6 +34,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--seed', type=int, help='seed of all random numbers')
     parser.add_argument('--deterministic', action='store_true', help='use deterministic algorithms')
+    parser.add_argument('--no-validate', action='store_true', help='leave the validations out that the config has')
+    parser.add_argument('--no-pin-memory', action='store_true', help='no pinned memory in any data loader')
+    parser.add_argument(
+        '--no-persistent-workers', action='store_true', help='new workers of data loaders for each pass over the data'
+    )
     arguments = parser.parse_args(argv)
 
     config = load_config(arguments.config, arguments.cfg_options)
@@ -45,6 +50,9 @@ def main(argv: list[str] | None = None) -> None:
         auto_scale_lr=arguments.auto_scale_lr,
         seed=arguments.seed,
         deterministic=arguments.deterministic,
+        validate=not arguments.no_validate,
+        pin_memory=not arguments.no_pin_memory,
+        persistent_workers=not arguments.no_persistent_workers,
     )
     train(config)
 

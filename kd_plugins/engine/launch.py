@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from kd_plugins.engine.config import qualify_types
 from kd_plugins.engine.data_check import check_data, explain_data_failure
 from kd_plugins.engine.distill_schedule_hook import DistillScheduleHook
 from kd_plugins.engine.distributed import prepare_distributed, rank_of_speaker
+from kd_plugins.engine.evaluation_options import EvaluationOptions
+from kd_plugins.engine.evaluation_output import write_metrics
 from kd_plugins.engine.full_disk import full_disk_refused
 from kd_plugins.engine.mixed_precision import use_mixed_precision
 from kd_plugins.engine.progress_hook import ProgressHook
@@ -29,11 +32,13 @@ from kd_plugins.engine.run_result import describe_config, record_result
 from kd_plugins.engine.sound_data import PARTS, as_written, bad_files_refused, show_as_written, use_sound_data
 from kd_plugins.engine.stop_distill_hook import StopDistillHook
 from kd_plugins.engine.stop_signals import stoppable
+from kd_plugins.engine.tta import use_tta_model, use_tta_pipeline
 from kd_plugins.engine.work_dir import work_dir_of_run
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import check_testing, check_training, forbid_downloads, notes, runner_part
+from kd_plugins.preflight import check_testing, check_training, forbid_downloads, loads_images, notes, runner_part
 from kd_plugins.report.result import FILE
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # what a class raises whose arguments are wrong; the rest is about the machine, and keeps its traceback
 CONFIG_ERRORS = (
     AssertionError,
@@ -124,26 +129,42 @@ def prepare_training(config: Any) -> Runner:
     return runner
 
 
-def test(config: Any) -> dict[str, float]:
+def test(config: Any, options: EvaluationOptions | None = None) -> dict[str, float]:  # noqa: PT028
     """Evaluate ``config.load_from`` on the test data of a config.
 
     Args:
         config: The whole config, ``work_dir``, ``launcher`` and ``load_from`` included.
+        options: What to do besides.
 
     Returns:
         The metrics.
 
     Raises:
-        UserError: The config cannot run, the checkpoint is not one of its model, or a file of the data is bad.
+        UserError: The config cannot run, the checkpoint is not one of its model, a file of the data is bad, or an
+            option cannot be followed.
     """
+    options = options or EvaluationOptions()
+    options.check()
+    options.complete(config)
     _complete_loaders(config)
     prepare_distributed(config)
     with work_dir_of_run(config.work_dir), full_disk_refused(config.work_dir):
         check_testing(config)
+        if options.tta:
+            use_tta_pipeline(config)
+        loads_files = loads_images(config, 'test_dataloader')
         use_sound_data(config)
         runner = _build_runner(config)
+        _load_part(runner, 'test')
+        options.attach(runner, loads_files)
+        if options.tta:
+            with bad_files_refused(runner):
+                use_tta_model(runner, config)
     with bad_files_refused(runner), full_disk_refused(runner.work_dir):
-        return runner.test()
+        metrics = runner.test()
+        if options.metrics_file is not None and is_main_process():
+            write_metrics(metrics, options.metrics_file)
+        return metrics
 
 
 def set_training_options(
@@ -154,6 +175,9 @@ def set_training_options(
     auto_scale_lr: bool = False,
     seed: int | None = None,
     deterministic: bool = False,
+    validate: bool = True,
+    pin_memory: bool = True,
+    persistent_workers: bool = True,
 ) -> None:
     """Write the options of ``tools/train.py`` into a config.
 
@@ -164,6 +188,9 @@ def set_training_options(
         auto_scale_lr: Scale the learning rate with the number of images per step.
         seed: Of all random numbers.
         deterministic: Use deterministic algorithms.
+        validate: False leaves the validations out that the config has; the test at the end of a training stays.
+        pin_memory: False forbids all data loaders to put batches into pinned memory.
+        persistent_workers: False ends the workers of all data loaders after each pass over the data.
 
     Raises:
         UserError: The config or the machine cannot do it.
@@ -178,6 +205,13 @@ def set_training_options(
                 Fault('--auto-scale-lr', 'auto_scale_lr.base_batch_size in the config', 'none', 'add it to the config')
             )
         config.auto_scale_lr.enable = True
+    if not validate:
+        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            config[key] = None
+    for key, wanted in (('pin_memory', pin_memory), ('persistent_workers', persistent_workers)):
+        for loader in () if wanted else LOADERS:
+            if isinstance(config.get(loader), dict):
+                config[loader][key] = False
     randomness = dict(config.get('randomness') or {})
     randomness.setdefault('seed', None)
     if seed is not None:
@@ -206,7 +240,7 @@ def _build_runner(config: Any) -> Runner:
     try:
         runner = build_runner(config)
     except CONFIG_ERRORS as error:
-        raise _explain(error, config) from error
+        raise _explain(error, config._cfg_dict) from error
     show_as_written(runner)
     return runner
 
@@ -214,19 +248,26 @@ def _build_runner(config: Any) -> Runner:
 def _load_data(runner: Runner) -> None:
     """Build all loops now, for their data sets complain about files."""
     for part in PARTS:
-        try:
-            getattr(runner, f'{part}_loop')
-        except (OSError, RuntimeError, *CONFIG_ERRORS) as error:
-            explained = explain_data_failure(error, part)
-            if explained is not None:
-                raise explained from error
-            if not isinstance(error, CONFIG_ERRORS):
-                raise
-            raise _explain(error, runner.cfg) from error
+        _load_part(runner, part)
 
 
-def _explain(error: Exception, config: Any) -> UserError:
-    explained = explain_failure(error, '', runner_part(as_written(config._cfg_dict)))
+def _load_part(runner: Runner, part: str) -> None:
+    try:
+        getattr(runner, f'{part}_loop')
+    except (OSError, RuntimeError, *CONFIG_ERRORS) as error:
+        explained = explain_data_failure(error, part)
+        if explained is not None:
+            raise explained from error
+        if not isinstance(error, CONFIG_ERRORS):
+            raise
+        others = [other for other in PARTS if other != part]
+        written = runner.cfg._cfg_dict.items()
+        own = {key: value for key, value in written if key.partition('_')[0] not in others}
+        raise _explain(error, own) from error
+
+
+def _explain(error: Exception, config: Mapping[str, Any]) -> UserError:
+    explained = explain_failure(error, '', runner_part(as_written(config)))
     return UserError(*(replace(fault, where=fault.where or 'CONFIG') for fault in explained.faults))
 
 
@@ -255,7 +296,7 @@ def _add_hooks(config: Any) -> None:
 def _complete_loaders(config: Any) -> None:
     """Give every data loader what mmpretrain's tools give it: its data configs rely on that. None downloads unasked."""
     forbid_downloads(config)
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in LOADERS:
         loader = config.get(name)
         if isinstance(loader, dict):
             defaults: dict[str, Any] = dict(pin_memory=torch.cuda.is_available())

@@ -11,7 +11,7 @@ from kd_plugins.preflight.data import data_faults, forbid_downloads
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.modules import select
 from kd_plugins.preflight.parts import runner_part, shape_faults
-from kd_plugins.preflight.probe import pipeline_of
+from kd_plugins.preflight.probe import loads_images, pipeline_of
 from kd_plugins.preflight.render import notes
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     'forbid_downloads',
     'inspect_modules',
     'inspect_training',
+    'loads_images',
     'notes',
     'pipeline_of',
     'runner_part',

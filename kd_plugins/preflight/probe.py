@@ -97,6 +97,20 @@ def pipeline_of(dataset: Any) -> list[dict[str, Any]] | None:
     return dataset.get('pipeline') if isinstance(dataset, dict) else None
 
 
+def loads_images(config: Any, loader: str) -> bool:
+    """Whether the pipeline of a data loader loads images from files, as mmcv does: BGR.
+
+    Others get arrays of the data set, which are RGB in mmpretrain's.
+
+    Args:
+        config: The whole config.
+        loader: Key of the data loader.
+    """
+    steps = pipeline_of((config.get(loader) or {}).get('dataset')) or []
+    names = (getattr(step.get('type'), '__name__', str(step.get('type'))) for step in steps)
+    return any(name.rpartition('.')[2].startswith('LoadImage') for name in names)
+
+
 def _collate(samples: list[Any], collate: Any) -> Any:
     """Make a batch as the data loader does; None where there is nothing to make it of, or its function cannot."""
     if not samples:

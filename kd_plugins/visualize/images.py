@@ -14,6 +14,7 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from torch import Tensor
 
 from kd_plugins.build import FALLBACK_SCOPE
+from kd_plugins.engine.prediction_images_hook import as_picture
 from kd_plugins.errors import Fault, UserError, describe_error
 from kd_plugins.preflight import pipeline_of
 
@@ -91,21 +92,3 @@ def _describe(inputs: Any) -> str:
 
 def _read_rgb(path: Path) -> np.ndarray:
     return mmcv.bgr2rgb(LoadImageFromFile()(dict(img_path=str(path)))['img'])
-
-
-def as_picture(inputs: Tensor, bgr: bool) -> np.ndarray:
-    """What a pipeline packs, as it is shown: (C, H, W) -> (H, W, 3), RGB from 0 to 255.
-
-    Args:
-        inputs: Colours or grey, whose range is stretched to that of bytes if it is another type.
-        bgr: Whether three channels are blue, green and red, as mmcv loads files.
-    """
-    pixels = inputs.numpy()
-    if pixels.dtype != np.uint8:
-        low, high = float(pixels.min()), float(pixels.max())
-        pixels = (pixels - low) * (255 / max(high - low, 1e-12))
-    if len(pixels) != 3:
-        pixels = np.repeat(pixels[:1], 3, 0)
-    elif bgr:
-        pixels = pixels[::-1]
-    return pixels.transpose(1, 2, 0).astype(np.uint8)

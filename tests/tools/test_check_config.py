@@ -121,6 +121,28 @@ def test_a_warning_is_no_fault(run):
     assert '1 that acts as 0.1' in out
 
 
+def test_strictly_a_warning_is_a_fault(run, tmp_path):
+    """The same config is good otherwise; and there is nothing to warn of in the student alone."""
+    status, _, err = run(KD, '--strict')
+    assert status == 2
+    assert err.startswith('error: model.teacher_ckpt\n')
+    status, out, _ = run(KD, '--strict', '--json')
+    assert status == 2
+    found = json.loads(out)
+    assert [fault['where'] for fault in found['faults']] == ['model.teacher_ckpt']
+    assert found['warnings'] == []
+    assert run(KD, '--strict', '--dump', tmp_path / 'dump.py')[0] == 2
+    assert not (tmp_path / 'dump.py').exists()
+    assert run(STUDENT, '--strict')[0] == 0
+
+
+def test_strict_and_a_list_of_modules(run):
+    status, _, err = run(KD, '--strict', '--list-modules', 'student')
+    assert status == 2
+    assert err.startswith('error: --strict\n')
+    assert err.count('error: ') == 1
+
+
 def test_json(run):
     status, out, err = run(KD, '--json')
     assert (status, err) == (0, '')

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from flagship import LONG_FORM
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 from tools import train
 
@@ -86,3 +88,62 @@ def test_config_trains_on_cifar_files(config, teacher, cifar10_root, random_chec
     log = scalars(work_dir)
     assert sum('iter' in line for line in log) == 3  # 5 files of 2 images in batches of 4
     assert 'teacher.accuracy/top1' in log[-1]
+
+
+KD = CONFIGS / 'quickstart/kd_vgg_cnn_digits.py'
+DIGITS = f"""
+_base_ = {str(KD)!r}
+model = dict(teacher_ckpt=None)
+train_cfg = dict(max_iters=2, val_interval=1)
+custom_hooks = [dict(type='EarlyStoppingHook', monitor='accuracy/top1', patience=9)]
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best='auto'))
+train_dataloader = dict(num_workers=1, pin_memory=True, persistent_workers=True)
+val_dataloader = dict(num_workers=1)
+"""
+
+
+@pytest.fixture
+def digits(tmp_path):
+    path = tmp_path / 'digits.py'
+    path.write_text(DIGITS)
+    return str(path)
+
+
+@pytest.mark.parametrize('options', [[], ['--no-validate']], ids=['validated', 'not'])
+def test_no_validate(options, digits, tmp_path):
+    """The test at the end of a training stays, and what waits for a validation waits."""
+    work_dir = tmp_path / 'run'
+
+    assert train.main([digits, '--work-dir', str(work_dir), *options]) == 0
+
+    validated = [line for line in scalars(work_dir) if any('teacher.accuracy' in name for name in line)]
+    assert len(validated) == (0 if options else 2)
+    assert len(list(work_dir.glob('best_*.pth'))) == (0 if options else 1)
+    assert Config.fromfile(work_dir / 'digits.py').val_cfg is None or not options
+    result = json.loads((work_dir / 'result.json').read_text())
+    assert 'accuracy/top1' in result['metrics']
+    assert result['split'] == 'test'
+    # and so does going on
+    more = ['--resume', '--cfg-options', 'train_cfg.max_iters=3']
+    assert train.main([digits, '--work-dir', str(work_dir), *options, *more]) == 0
+    assert (work_dir / 'iter_3.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    ('option', 'attribute'), [('--no-pin-memory', 'pin_memory'), ('--no-persistent-workers', 'persistent_workers')]
+)
+def test_options_of_data_loaders(option, attribute, digits, tmp_path, monkeypatch):
+    """In the data loaders that train, whatever the config says; without workers there are none to keep."""
+    built = []
+    own = Runner.build_dataloader
+    monkeypatch.setattr(
+        Runner, 'build_dataloader', lambda *args, **kwargs: built.append(own(*args, **kwargs)) or built[-1]
+    )
+
+    assert train.main([digits, '--work-dir', str(tmp_path / 'with')]) == 0
+    assert getattr(built[0], attribute) is True
+    built.clear()
+
+    assert train.main([digits, '--work-dir', str(tmp_path / 'without'), option]) == 0
+    assert len(built) >= 3
+    assert {getattr(loader, attribute) for loader in built} == {False}
