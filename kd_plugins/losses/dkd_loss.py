@@ -9,7 +9,8 @@ from torch import nn
 from kd_plugins.arguments import require_choice, require_positive, require_rank
 from kd_plugins.losses.divergence import divergence
 from kd_plugins.losses.float32 import in_float32
-from kd_plugins.losses.shapes import check_labels, check_same_shape
+from kd_plugins.losses.labels import ADVICE, LABELS, class_indices
+from kd_plugins.losses.shapes import check_same_shape
 from kd_plugins.registry import MODELS
 
 REDUCTIONS = ('batchmean', 'mean', 'sum', 'none')
@@ -27,7 +28,8 @@ class DKDLoss(nn.Module):
         \hat p = \mathrm{softmax}(z / \tau) \text{ over the classes other than } y \\
         L &= w \tau^2 (\alpha \, \text{TCKD} + \beta \, \text{NCKD})
 
-    for each sample, reduced over the batch. Gradient flows into both predictions; a frozen teacher's carry none.
+    for each sample, reduced over the batch. With two classes there is one other, so NCKD is 0. Gradient flows into both
+    predictions; a frozen teacher's carry none.
 
     Paper: Decoupled Knowledge Distillation, https://arxiv.org/abs/2203.08679
 
@@ -35,12 +37,14 @@ class DKDLoss(nn.Module):
         tau: Temperature, above 0; the higher, the softer the probabilities.
         alpha: Weight of TCKD, what is said of the true class.
         beta: Weight of NCKD, what is said of the others.
-        reduction: ``'batchmean'`` or ``'mean'``: over the samples, as in the paper. ``'sum'``: what MMRazor computes
-            for ``'mean'`` and ``'none'`` too. ``'none'``: keep one value a sample.
+        reduction: ``'batchmean'`` or ``'mean'``: over the samples, as in the paper. ``'sum'``: N times that, which
+            grows with the batch; MMRazor computes it for ``'mean'`` and ``'none'`` too. ``'none'``: one value a sample.
         loss_weight: Weight w of the loss.
+        labels: ``'index'``: the labels are class indices. ``'argmax'``: they may also be the probabilities of a batch
+            that Mixup or CutMix has mixed, of which the true class is the one with the larger part.
 
     Raises:
-        UserError: ``tau`` is not above 0, or ``reduction`` is unknown.
+        UserError: ``tau`` is not above 0, or ``reduction`` or ``labels`` is unknown.
 
     Example:
         >>> loss = DKDLoss(beta=8.0)
@@ -55,15 +59,18 @@ class DKDLoss(nn.Module):
         beta: float = 1.0,
         reduction: str = 'batchmean',
         loss_weight: float = 1.0,
+        labels: str = 'index',
     ) -> None:
         super().__init__()
         require_positive('tau', tau, 'usual values are 1 to 4')
         require_choice('reduction', reduction, REDUCTIONS, "'batchmean' is the usual one")
+        require_choice('labels', labels, LABELS, ADVICE)
         self.tau = tau
         self.alpha = alpha
         self.beta = beta
         self.reduction = reduction
         self.loss_weight = loss_weight
+        self.labels = labels
 
     @in_float32
     def forward(
@@ -77,17 +84,17 @@ class DKDLoss(nn.Module):
         Args:
             preds_S: Student's logits, (N, C).
             preds_T: Teacher's logits, of the same shape.
-            gt_labels: True classes, (N) whole numbers in [0, C).
+            gt_labels: True classes, (N) integers in [0, C); with ``labels='argmax'`` also probabilities (N, C).
 
         Returns:
             A scalar, or (N) for ``reduction='none'``. Zero, and still connected to the graph, for an empty batch.
 
         Raises:
-            UserError: The shapes differ, or the labels are not one class index per sample.
+            UserError: The shapes differ, or the labels are not one class per sample.
         """
         check_same_shape(preds_S=preds_S, preds_T=preds_T)
         require_rank('preds_S', preds_S, (2,), 'logits (N, C)', 'record what the head returns, one row a sample')
-        check_labels(gt_labels, preds_S)
+        gt_labels = class_indices(gt_labels, preds_S, self.labels)
         if preds_S.numel() == 0:
             return (preds_S.sum() + preds_T.sum()) * 0
 

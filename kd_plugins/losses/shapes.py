@@ -34,30 +34,6 @@ def check_same_shape(**tensors: torch.Tensor) -> None:
     )
 
 
-def check_labels(gt_labels: torch.Tensor, logits: torch.Tensor) -> None:
-    """Refuse labels that are not one class index per sample of ``logits``.
-
-    Whether the indices are in range is looked at on the CPU alone: a GPU would have to be waited for.
-
-    Args:
-        gt_labels: Class indices, (N).
-        logits: (N, C).
-
-    Raises:
-        UserError: There are no labels, or of another number, or they are no indices of a class.
-    """
-    advice = "record them: dict(type='ModuleInputs', source='head.loss_module') with data_idx=1 in mmpretrain's heads"
-    count, classes = logits.shape[:2]
-    expected = f'the class indices of {count} samples, ({count},) whole numbers from 0 to {classes - 1}'
-    if not isinstance(gt_labels, torch.Tensor):
-        raise UserError(Fault('gt_labels', expected, f'a {type(gt_labels).__name__}', advice))
-    if gt_labels.shape != logits.shape[:1] or gt_labels.is_floating_point():
-        raise UserError(Fault('gt_labels', expected, f'{tuple(gt_labels.shape)} of {gt_labels.dtype}', advice))
-    if gt_labels.device.type == 'cpu' and not ((gt_labels >= 0) & (gt_labels < classes)).all():
-        got = f'some from {gt_labels.min()} to {gt_labels.max()}'
-        raise UserError(Fault('gt_labels', expected, got, 'give both heads the num_classes of the data'))
-
-
 def _advice(student: torch.Tensor, teacher: torch.Tensor) -> str:
     if student.dim() != teacher.dim():
         return f'their ranks differ ({student.dim()} and {teacher.dim()}): record the same kind of tensor on both sides'

@@ -193,7 +193,7 @@ def test_what_is_no_tensor_is_refused(name):
         (None, 'a NoneType'),
         ([0, 1, 2, 3], 'a list'),
         (torch.zeros(3, dtype=torch.long), r'\(3,\) of torch.int64'),
-        (torch.zeros(4, CLASSES), r'\(4, 10\) of torch.float32'),
+        (torch.zeros(4, CLASSES + 1), r'\(4, 11\) of torch.float32'),
         (torch.zeros(4), r'\(4,\) of torch.float32'),
     ],
 )
