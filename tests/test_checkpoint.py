@@ -209,11 +209,11 @@ class TestAllowList:
     @pytest.mark.parametrize(
         ('owner', 'name'),
         [
-            ('mmengine.logging.history_buffer\nHistoryBuffer', '__init__'),
+            ('mmengine.logging.history_buffer\nHistoryBuffer', 'statistics'),
             ('mmengine.logging.history_buffer\nHistoryBuffer', 'update'),
-            ('mmengine.logging.history_buffer\nHistoryBuffer', '__subclasses__'),
-            ('mmengine.optim.scheduler.param_scheduler\nOneCycleParamScheduler', '__init__'),
-            ('numpy\nndarray', 'tofile'),
+            ('mmengine.logging.history_buffer\nHistoryBuffer', 'register_statistics'),
+            ('mmengine.optim.scheduler.param_scheduler\nOneCycleParamScheduler', 'step'),
+            ('numpy\nndarray', 'sum'),
             ('collections\nOrderedDict', 'mean'),
         ],
     )

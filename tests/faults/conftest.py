@@ -1,4 +1,4 @@
-"""Every fault is met by a tool as a process of its own: seconds each, hence slow."""
+"""Faults are met by whole tools, most by processes of their own: seconds each, hence slow."""
 
 from __future__ import annotations
 

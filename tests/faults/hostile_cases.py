@@ -8,6 +8,8 @@ import torch
 # name -> function(path, good, canary): the file, the bytes of a sound checkpoint, the file that code would create
 CASES = {}
 RUNS_CODE = set()
+# name -> the limit of the reader that is lowered for it, so that a small file is beyond it
+LIMITS = {}
 
 
 def case(function):
@@ -20,11 +22,17 @@ def runs_code(function):
     return case(function)
 
 
-class Calls:
-    """Pickled as the call of a function."""
+class Creates:
+    """Pickled as a call that creates an empty file, and does nothing else.
 
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
+    Args:
+        canary: The file.
+        function: What is called instead of ``open``.
+        arguments: Of that function.
+    """
+
+    def __init__(self, canary, function=open, *arguments):
+        self.call = function, arguments or (str(canary), 'w')
 
     def __reduce__(self):
         return self.call

@@ -1,13 +1,12 @@
 """Files of safetensors that lie about what they hold."""
 
 import json
-import os
 import pickle
 import struct
 
 import safetensors.torch
 import torch
-from hostile_cases import RUNS_CODE, Calls, case
+from hostile_cases import RUNS_CODE, Creates, case
 
 
 def _safetensors(name, what, change):
@@ -30,14 +29,16 @@ SAFETENSORS = set()
 _safetensors(
     'beyond_the_file',
     'Offsets beyond the file.',
-    lambda header, data: _joined({**header, 'b': {**header['b'], 'data_offsets': [16, 10**9]}}, data),
+    lambda header, data: _joined({**header, 'b': {**header['b'], 'data_offsets': [16, 10**6]}}, data),
 )
 _safetensors(
     'overlapping',
     'Two tensors over the same bytes.',
     lambda header, data: _joined({**header, 'b': {**header['b'], 'data_offsets': [8, 24]}}, data),
 )
-_safetensors('huge_header', 'A header of 2 ** 60 bytes.', lambda header, data: _joined(header, data, 2**60))
+_safetensors(
+    'header_beyond_the_file', 'A header of a million bytes.', lambda header, data: _joined(header, data, 10**6)
+)
 _safetensors(
     'wrong_dtype',
     'A type of another width.',
@@ -49,19 +50,19 @@ _safetensors(
     lambda header, data: _joined({**header, 'b': {**header['b'], 'dtype': 'F99'}}, data),
 )
 _safetensors(
-    'huge_shape',
-    'A shape whose size overflows.',
-    lambda header, data: _joined({**header, 'b': {**header['b'], 'shape': [2**40, 2**40]}}, data),
+    'shape_beyond_its_data',
+    'A shape of a million elements over four.',
+    lambda header, data: _joined({**header, 'b': {**header['b'], 'shape': [1000, 1000]}}, data),
 )
 _safetensors('truncated', 'Cut off in the data.', lambda header, data: _joined(header, data[:-4]))
-_safetensors('nested', 'A header of 100,000 brackets.', lambda header, data: struct.pack('<Q', 10**5) + b'[' * 10**5)
+_safetensors('nested', 'A header of 200 brackets.', lambda header, data: struct.pack('<Q', 200) + b'[' * 200)
 _safetensors('of_another_model', 'Sound, with the weights of another model.', _joined)
 
 
 @case
 def safetensors_that_is_a_pickle(path, good, canary):
     """A pickle that calls, named .safetensors."""
-    path.write_bytes(pickle.dumps(Calls(os.system, f'touch {canary}'), 2))
+    path.write_bytes(pickle.dumps(Creates(canary), 2))
 
 
 SAFETENSORS.add('safetensors_that_is_a_pickle')
