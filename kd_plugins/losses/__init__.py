@@ -4,6 +4,7 @@ from kd_plugins.losses.ab_loss import ABLoss
 from kd_plugins.losses.activation_loss import ActivationLoss
 from kd_plugins.losses.angle_wise_rkd import AngleWiseRKD
 from kd_plugins.losses.at_loss import ATLoss
+from kd_plugins.losses.binary_kl_divergence import BinaryKLDivergence
 from kd_plugins.losses.channel_wise_divergence import ChannelWiseDivergence
 from kd_plugins.losses.crd_loss import CRDLoss
 from kd_plugins.losses.cross_entropy_loss import CrossEntropyLoss
@@ -30,6 +31,7 @@ __all__ = [
     'ATLoss',
     'ActivationLoss',
     'AngleWiseRKD',
+    'BinaryKLDivergence',
     'CRDLoss',
     'ChannelWiseDivergence',
     'CrossEntropyLoss',

@@ -18,6 +18,7 @@ from kd_plugins.distiller import ConfigurableDistiller
 from kd_plugins.errors import Fault, UserError, describe_error, join_path
 from kd_plugins.preflight.cost import StepCounter
 from kd_plugins.preflight.findings import Findings
+from kd_plugins.preflight.predictions import prediction_warnings
 from kd_plugins.preflight.shapes import shape_of
 from kd_plugins.preflight.trace import Tracer
 
@@ -145,7 +146,10 @@ def _compare(
     where = f'model.{comparison.where}'
     if isinstance(comparison.distiller, ConfigurableDistiller):
         tracer = Tracer(comparison.distiller, where, findings, image, ran, counter.comparing, enlarged)
-        return tracer.run(), tracer.connection.edits
+        before = len(findings.losses)
+        losses = tracer.run()
+        findings.warnings += prediction_warnings(comparison, findings.losses[before:])
+        return losses, tracer.connection.edits
     expected = 'a distiller that compares the records'
     with counter.comparing():
         return _attempt(findings.faults, where, expected, comparison.distiller.compute_distill_losses) or {}, {}

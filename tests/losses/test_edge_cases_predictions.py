@@ -7,6 +7,7 @@ from kd_plugins.errors import UserError
 from kd_plugins.losses import (
     WSLD,
     ActivationLoss,
+    BinaryKLDivergence,
     CrossEntropyLoss,
     DISTLoss,
     DKDLoss,
@@ -25,6 +26,8 @@ LOSSES = {
     'KDSoftCELoss': (KDSoftCELoss, {}, TWO),
     'KDSoftCELoss sum': (KDSoftCELoss, dict(reduction='sum'), TWO),
     'CrossEntropyLoss': (CrossEntropyLoss, {}, TWO),
+    'BinaryKLDivergence': (BinaryKLDivergence, dict(teacher_detach=False), TWO),
+    'BinaryKLDivergence mean': (BinaryKLDivergence, dict(teacher_detach=False, reduction='mean'), TWO),
     'DISTLoss': (DISTLoss, dict(teacher_detach=False), TWO),
     'DKDLoss': (DKDLoss, dict(beta=8.0), LABELLED),
     'DKDLoss none': (DKDLoss, dict(reduction='none'), LABELLED),
@@ -216,7 +219,7 @@ def test_a_bad_temperature_is_refused(name, tau):
         build(name, tau=tau)
 
 
-@pytest.mark.parametrize('kind', [KDSoftCELoss, DKDLoss])
+@pytest.mark.parametrize('kind', [KDSoftCELoss, DKDLoss, BinaryKLDivergence])
 @pytest.mark.parametrize('reduction', ['avg', None])
 def test_an_unknown_reduction_is_refused(kind, reduction):
     with pytest.raises(UserError, match=rf'reduction: expected one of .*, got {reduction!r}'):

@@ -84,7 +84,7 @@ def level(index, **loss):
 FEATURES = {
     'l2': dict(loss_l2=level(0, type='L2Loss'), loss_last=level(-1, type='L2Loss', normalize=False)),
     'l1': dict(loss_l1=level(1, type='L1Loss')),
-    'kl': dict(loss_kl=dict(type='KLDivergence', **both(source='bbox_head.gfl_cls', record_idx=2))),
+    'binary kl': dict(loss_kl=dict(type='BinaryKLDivergence', **both(source='bbox_head.gfl_cls', record_idx=2))),
     'pkd': {f'loss_pkd{index}': level(index, type='PKDLoss', loss_weight=6) for index in range(4)},
     'pkd of all levels': dict(loss_pkd=dict(type='PKDLoss', student='neck', teacher='neck')),
     'cwd': dict(loss_cwd=level(0, type='ChannelWiseDivergence', tau=2)),
@@ -374,3 +374,29 @@ class TestPublished:
     def test_weights_are_those_of_the_file(self):
         model = published_model('mmdet/pkd/pkd_fpn_retina_x101_retina_r50_2x_coco.py')
         assert model['distiller']['distill_losses']['loss_pkd_fpn0'] == dict(type='PKDLoss', loss_weight=10)
+
+
+def prediction_warnings(tmp_path, source, kind='KLDivergence'):
+    loss = dict(type=kind, **both(source=source, record_idx=0))
+    findings = inspect_training(config_of(tmp_path, short(loss_a=loss), student=detector(4), teacher=detector(4)))
+    assert findings.faults == []
+    return [(fault.where, fault.got) for fault in findings.warnings if fault.where.endswith('loss_a.type')]
+
+
+def test_a_softmax_over_the_sigmoids_of_a_dense_head(tmp_path):
+    ((_, got),) = prediction_warnings(tmp_path, 'bbox_head.gfl_cls')
+    assert got.startswith('KLDivergence')
+    assert "the student's 'bbox_head.gfl_cls', of a ToyGFLHead" in got
+
+
+@pytest.mark.parametrize(
+    ('source', 'kind'),
+    [
+        ('bbox_head.cls_conv', 'KLDivergence'),
+        ('bbox_head.gfl_reg', 'KLDivergence'),
+        ('bbox_head.gfl_cls', 'BinaryKLDivergence'),
+        ('bbox_head.gfl_cls', 'ChannelWiseDivergence'),
+    ],
+)
+def test_features_and_boxes_of_a_dense_head_are_no_sigmoids(source, kind, tmp_path):
+    assert prediction_warnings(tmp_path, source, kind) == []

@@ -99,7 +99,8 @@ class ToyGFLHead(BaseModule):
 
     def __init__(self, in_channels: int, feat_channels: int, levels: int = 5, num_classes: int = CLASSES) -> None:
         super().__init__()
-        self.num_classes = num_classes
+        self.num_classes = self.cls_out_channels = num_classes
+        self.use_sigmoid_cls = True
         self.strides = [2 ** (level + 1) for level in range(levels)]
         self.cls_conv = ConvModule(in_channels, feat_channels, 3, padding=1)
         self.gfl_cls = nn.Conv2d(feat_channels, num_classes, 1)
