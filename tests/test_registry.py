@@ -29,7 +29,9 @@ MMRAZORS = {
     'OPTIM_WRAPPER_CONSTRUCTORS': 'SeparateOptimWrapperConstructor',
 }
 OURS = {
-    'MODELS': 'BinaryKLDivergence LinearConnector MapToTokensConnector ResizeConnector TokensToMapConnector MultiTeacherDistill',
+    'MODELS': """
+        BinaryKLDivergence LinearConnector MapToTokensConnector ResizeConnector TokensToMapConnector MultiTeacherDistill
+    """,
     'TASK_UTILS': """
         ModuleOutputs ModuleInputs FunctionOutputs FunctionInputs MethodOutputs MethodInputs Parameter
         ModuleOutputGrads ModuleOutputGradsRecorder AveragedLogits
