@@ -1,6 +1,7 @@
 """Every shipped config builds and trains a step, and says at its top what it is for."""
 
 import inspect
+import math
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from shipped import CLASSIFIERS, CONFIGS, DENSE
 from kd_plugins.build import find_component
 from kd_plugins.distiller import DISTILLERS
 from kd_plugins.distiller.reading import read_config
+from kd_plugins.engine import DistillScheduleHook
 from kd_plugins.engine.config import load_config
 from kd_plugins.preflight import build_from_config
 from kd_plugins.preflight.parts import part_faults
@@ -108,7 +110,8 @@ def test_each_of_mmrazors_is_here_under_its_name():
 @pytest.mark.parametrize('path', THEIRS, ids=lambda path: path.stem)
 def test_says_the_same_as_mmrazors(path):
     """Algorithm, losses with their weights, sources and calls, connectors: what differs is written here."""
-    theirs, ours = load_config(path).model, load_config(CONFIGS / path.parent.name / path.name).model
+    ours = load_config(CONFIGS / path.parent.name / f'{VARIANTS.get(path.stem, path.stem)}.py').model
+    theirs = load_config(path).model
     assert ours.type == theirs.type
     for key in ('student_iter', 'student_train_first', 'student_trainable', 'calculate_student_loss'):
         assert ours.get(key) == theirs.get(key) or (key, theirs.get(key)) in DEFAULTS, key
@@ -117,11 +120,37 @@ def test_says_the_same_as_mmrazors(path):
         assert said(ours.get(key)) == said(theirs.get(key))
 
 
+# where the config of MMRazor's name has the authors' constants, and another one MMRazor's
+VARIANTS = {'dkd_resnet34_resnet18_8xb32_in1k': 'dkd-sum_resnet34_resnet18_8xb32_in1k'}
 ELSEWISE = {
     'byot_resnet18_8xb16_cifar100': "a stage's output, where MMRazor takes the first call of its ReLU",
     'crd_neck_r50_r18_8xb16_cifar10': 'the weight 0.8 of its file, which MMRazor ignores',
     'fitnets_backbone_logits_resnet50_resnet18_8xb32_in1k': 'a stage by its own name, not by the last call of its ReLU',
 }
+
+
+def test_dkd_has_the_weights_of_its_authors():
+    names = [name for pair in VARIANTS.items() for name in pair]
+    authors, mmrazors = (load_config(CONFIGS / 'dkd' / f'{name}.py') for name in names)
+    loss, summed = (config.model.distiller.distill_losses.loss_dkd for config in (authors, mmrazors))
+    assert [loss[key] for key in ('tau', 'alpha', 'beta', 'loss_weight', 'reduction')] == [1, 1, 0.5, 1, 'batchmean']
+    assert {key for key in loss if loss[key] != summed[key]} == {'reduction'}
+    # 32 images a process: the factor that both headers tell
+    images = authors.train_dataloader.batch_size
+    arguments = [*torch.randn(2, images, 10), torch.arange(images) % 10]
+    values = [
+        MODELS.build({key: value for key, value in part.items() if key not in ('student', 'teacher')})(*arguments)
+        for part in (loss, summed)
+    ]
+    torch.testing.assert_close(values[1], 32 * values[0])
+    (hook,) = authors.custom_hooks
+    (stage,) = DistillScheduleHook(**{key: value for key, value in hook.items() if key != 'type'}).stages
+    epoch = math.ceil(1281167 / (8 * images))
+    assert [stage.factor('loss_dkd', now) for now in (0, epoch, 100 * epoch)] == [0, 1, 1]
+    assert 0.499 < stage.factor('loss_dkd', epoch // 2) < 0.501
+    assert not mmrazors.custom_hooks
+
+
 CHANNELS = ('in_channel', 'out_channel', 'dim_in', 'dim_out')
 DEFAULTS = [('student_trainable', True), ('calculate_student_loss', True)]
 

@@ -1,5 +1,6 @@
 # Activation boundaries (AB), ResNet-50 into ResNet-18, on ImageNet: first stage, 20 epochs in which the student learns
 # which neurons fire, and nothing else. https://arxiv.org/abs/1811.03233
+# Weights that halve from stage to stage, beside a factor 3 / 1000, are those of the authors' code for CIFAR-10.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

@@ -1,4 +1,5 @@
 # Purpose: CWD of the class maps of a segmentor (https://arxiv.org/abs/2011.13256)
+# Temperature 1 and weight 5 are MMRazor's, kept to compare with it; the authors' command has temperature 4 and weight 3
 # Needs: make install STACK=onedl DENSE=1; Cityscapes in data/cityscapes as mmseg prepares it; weights are downloaded
 # Launch: bash tools/dist_train.sh configs/cwd/cwd_logits_pspnet-r101_pspnet-r18_4xb2-80k_cityscapes.py 4
 # Result: not measured

@@ -1,5 +1,6 @@
 # DeiT: a distillation token learns the classes that a RegNetY-160 chooses, on ImageNet.
 # https://arxiv.org/abs/2012.12877
+# Half of the loss from the labels and half from the teacher's classes, as in the authors' code.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options train_dataloader.dataset.data_root=… and so on.

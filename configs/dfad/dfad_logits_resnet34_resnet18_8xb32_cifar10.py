@@ -1,4 +1,6 @@
 # Data-free adversarial distillation (DFAD), ResNet-34 into ResNet-18, on CIFAR-10. https://arxiv.org/abs/1912.11006
+# Losses, steps, batch of 256 and schedule are those of the authors' code, but for AdamW in place of the generator's
+# Adam.
 #
 # Needs:  data/cifar10/cifar-10-batches-py (the official Python files); the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teachers.res34.ckpt_path=PATH train_dataloader.dataset.data_root=…

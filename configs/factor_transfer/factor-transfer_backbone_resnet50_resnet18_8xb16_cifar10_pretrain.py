@@ -1,5 +1,7 @@
 # Factor transfer, ResNet-50 into ResNet-18, on CIFAR-10: first stage, 20 epochs in which the paraphraser learns to
 # reconstruct what the teacher says, and nothing else. https://arxiv.org/abs/1802.04977
+# As in MMRazor, the squared distance of features that are scaled to length 1; the authors' code has the L1 distance of
+# the features as they are, and 5 epochs.
 #
 # Needs:  data/cifar10/cifar-10-batches-py (the official Python files); the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

@@ -1,5 +1,7 @@
 # Factor transfer, ResNet-50 into ResNet-18, on CIFAR-10: second stage, from the paraphraser of the first.
 # https://arxiv.org/abs/1802.04977
+# Weight 1 is MMRazor's, kept to compare with it. The authors' code for CIFAR-10 has 500 for the same loss: 500 times
+# that.
 #
 # Needs:  data/cifar10/cifar-10-batches-py (the official Python files); the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

@@ -1,4 +1,6 @@
 # Purpose: FBKD of a detector's feature pyramid (https://openreview.net/forum?id=uKhGRvM8QNH)
+# The weights are MMRazor's defaults, which it calls the authors' (not verified); each norm is over the batch of a
+# process
 # Needs: make install STACK=onedl DENSE=1; COCO in data/coco; weights are downloaded
 # Launch: bash tools/dist_train.sh configs/fbkd/fbkd_fpn_faster-rcnn-r101_faster-rcnn-r50_8xb2_coco.py 8
 # Result: not measured

@@ -1,4 +1,7 @@
 # FitNets hints at layer3 and layer4 and logit KD, ResNet-50 into ResNet-18, on CIFAR-10.
+# As in MMRazor's ImageNet config: hints and KD together, hints scaled to length 1, and a mean over 10 classes that
+# makes weight 10 of the divergence act as 1. The authors' two stages are in
+# fitnets_two_stage_resnet50_resnet18_8xb16_cifar10.py.
 #
 # Needs:  data/cifar10/cifar-10-batches-py (the official Python files); the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

@@ -1,4 +1,7 @@
 # FitNets hints at layer3 and layer4 and logit KD, ResNet-50 into ResNet-18, on ImageNet.
+# As in MMRazor, kept to compare with it: hints and KD together, hints scaled to length 1, and a mean over 1000 classes
+# that makes weight 10 of the divergence act as 0.01. The authors train on one hint first, then with temperature 3 and a
+# weight from 4 to 1: fitnets_two_stage_resnet50_resnet18_8xb16_cifar10.py.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

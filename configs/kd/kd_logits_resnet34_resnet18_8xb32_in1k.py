@@ -1,4 +1,6 @@
 # Logit KD (Hinton et al.), ResNet-34 into ResNet-18, on ImageNet.
+# Temperature 1 and weight 3 are MMRazor's, kept to compare with it; mdistiller takes temperature 1 and weighs the
+# divergence and the cross entropy alike, 0.5 each; here the divergence counts 3 times as much as the cross entropy.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

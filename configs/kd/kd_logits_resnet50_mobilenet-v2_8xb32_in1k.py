@@ -1,4 +1,6 @@
 # Logit KD (Hinton et al.), ResNet-50 into MobileNetV2, on ImageNet. https://arxiv.org/abs/1503.02531
+# Temperature 1 and weight 3 are MMRazor's, kept to compare with it; mdistiller, with MobileNetV1, takes temperature 1
+# and weighs the divergence and the cross entropy alike, 0.5 each.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

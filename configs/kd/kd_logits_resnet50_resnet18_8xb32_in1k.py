@@ -1,4 +1,6 @@
 # Logit KD (Hinton et al.), ResNet-50 into ResNet-18, on ImageNet. https://arxiv.org/abs/1503.02531
+# Temperature 1 and weight 3 are those of MMRazor's logit KD; mdistiller, with other pairs, takes temperature 1 and
+# weighs the divergence and the cross entropy alike, 0.5 each.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

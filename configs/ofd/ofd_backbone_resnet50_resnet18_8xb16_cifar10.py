@@ -1,5 +1,7 @@
 # Overhaul of feature distillation, on CIFAR-10. The name is MMRazor's; as there, a WideResNet-28-4 teaches a
 # WideResNet-16-2, a backbone of the mmrazor package. https://arxiv.org/abs/1904.01866
+# Weights 1/4, 1/2 and 1, over 1000, are those of the authors' code for CIFAR-100; it has weight decay 5e-4 and
+# Nesterov's momentum, where this has mmpretrain's schedule.
 #
 # Needs:  data/cifar10/cifar-10-batches-py (the official Python files); the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

@@ -1,4 +1,5 @@
 # Weighted soft labels, ResNet-34 into ResNet-18, on ImageNet. https://arxiv.org/abs/2102.00650
+# Temperature 2 and weight 2.5 are those of the authors' code, as are batch and learning rate.
 #
 # Needs:  data/imagenet with the folders train/ and val/; the teacher's weights are downloaded.
 #         Elsewhere or offline: --cfg-options model.teacher_ckpt=PATH train_dataloader.dataset.data_root=… and so on.

@@ -16,7 +16,9 @@ MMCLS_CONFIGS: dict[str, str] = {
     'deit/deit-base_regnety160_pt-16xb64_in1k.py': "RegNetY-160 is ours, with timm's weights; timm is not needed",
     'dfad/dfad_logits_resnet34_resnet18_8xb32_cifar10.py': '',
     'dist/dist_logits_resnet34_resnet18_8xb32_in1k.py': '',
-    'dkd/dkd_resnet34_resnet18_8xb32_in1k.py': '',
+    'dkd/dkd_resnet34_resnet18_8xb32_in1k.py': (
+        "sums over the batch, 32 times the authors' weight; ours of that name is theirs, `dkd-sum_…` is MMRazor's"
+    ),
     'factor_transfer/factor-transfer_backbone_resnet50_resnet18_8xb16_cifar10_pretrain.py': '',
     'factor_transfer/factor-transfer_backbone_resnet50_resnet18_8xb16_cifar10_train.py': (
         'begins with a checkpoint of the pretraining, which is downloaded'

@@ -69,6 +69,18 @@ def test_seed_config_trains_on_imagenet_files(form, long_form, imagenet_root, ra
 
 
 @pytest.mark.slow
+def test_dkd_warms_up_on_imagenet_files(imagenet_root, random_checkpoint, tmp_path):
+    config = CONFIGS / 'dkd/dkd_resnet34_resnet18_8xb32_in1k.py'
+    options = [f'model.teacher_ckpt={random_checkpoint("resnet34_8xb32_in1k")}', *data_options(imagenet_root)]
+
+    assert train.main([str(config), '--work-dir', str(tmp_path / 'run'), '--cfg-options', *options]) == 0
+
+    first, second = (line for line in scalars(tmp_path / 'run') if 'iter' in line)
+    assert first['distill.loss_dkd'] == 0
+    assert 0 < second['distill.loss_dkd'] < 0.01 * second['student.loss']
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('config', 'teacher'),
     [
