@@ -201,6 +201,7 @@ def test_a_bug_in_a_connector_is_not_taken_for_a_users_mistake():
         ('connectors', dict(a='auto'), r"connectors\.a: expected a connector with its channels, got 'auto'; start it "),
         ('connectors', dict(a=[dict(type='Nix')]), r'connectors\.a\.0\.type: expected a registered model'),
         ('connectors', dict(a=3), r'connectors\.a: expected a dict with the key type'),
+        ('connectors', dict(a=[]), r'connectors\.a: expected a dict with the key type, got \[\]'),
         ('student_recorders', dict(a=dict(type='Outputs', source='')), r'student_recorders\.a\.type: '),
         ('loss_forward_mappings', dict(loss_z={}), r'loss_forward_mappings\.loss_z: '),
     ],
