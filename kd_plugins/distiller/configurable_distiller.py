@@ -175,7 +175,10 @@ class ConfigurableDistiller(BaseModule):
 
 
 def parts_of(config: Any, where: str) -> list[tuple[Any, str]]:
-    """The connectors that a record passes in sequence, each with its key path; an empty list stands for itself, and is refused."""
+    """The connectors that a record passes in sequence, each with its key path.
+
+    An empty list stands for itself, and is refused as what is no connector.
+    """
     if not isinstance(config, (list, tuple)) or not config:
         return [(config, where)]
     return [(part, join_path(where, str(index))) for index, part in enumerate(config)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
 
 from kd_plugins.build import FALLBACK_SCOPE, names_in
 from kd_plugins.compat.bridge import require_mmrazor
@@ -21,6 +22,9 @@ from kd_plugins.errors import Fault, UserError, closest, describe_error
 from kd_plugins.preflight import shape_faults
 from kd_plugins.stack import require_operators
 
+MIXED_STYLES = (
+    'import packages other than the standard library below _base_; a pure-Python config has `with read_base():` instead'
+)
 # parts of distillers
 PARTS = ('kd_plugins.losses', 'kd_plugins.connectors', 'kd_plugins.recorders', 'kd_plugins.deliveries')
 
@@ -80,7 +84,8 @@ def read_translated(path: str | Path, options: dict[str, Any] | None = None) -> 
     except Exception as error:
         # a config is the user's own Python: whatever it raises is theirs to mend
         message = str(error) if isinstance(error, OSError) else describe_error(error, 400)
-        raise UserError(Fault(str(path), 'a Python config that can be read', message, 'correct the file')) from error
+        advice = MIXED_STYLES if isinstance(error, ConfigParsingError) else 'correct the file'
+        raise UserError(Fault(str(path), 'a Python config that can be read', message, advice)) from error
     try:
         config.merge_from_dict(options or {})
     except (KeyError, TypeError, IndexError, AssertionError) as error:

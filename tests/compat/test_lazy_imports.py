@@ -11,8 +11,7 @@ pytest.importorskip('mmrazor', reason='pip install kd_plugins[parity]')
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from kd_plugins import registry
-from kd_plugins.compat.names import is_own_name
+from kd_plugins.compat.names import OWN_REGISTRIES, is_own_name
 from kd_plugins.engine.config import load_config
 from kd_plugins.errors import UserError
 from kd_plugins.losses import KLDivergence
@@ -138,7 +137,7 @@ def test_their_classes_are_imported_from_where_ours_live():
     theirs = importlib.import_module('mmrazor.registry')
     importlib.import_module('mmrazor.models')
     homes = {}
-    for own in (registry.MODELS, registry.TASK_UTILS):
+    for own in OWN_REGISTRIES:
         own.import_from_location()
         homes.update({name: component.__module__.split('.')[1] for name, component in own.module_dict.items()})
     names = {

@@ -92,6 +92,7 @@ def test_options_change_the_config(tmp_path):
         ("_base_ = './missing.py'\n" + MINIMAL, 'missing.py'),
         ('optim_wrapper = dict()', 'define the model'),
         ("model = 'ResNet'", "'ResNet'"),
+        ("import torch\n_base_ = './x.py'\n", 'below _base_'),
     ],
 )
 def test_file_that_is_no_config(tmp_path, text, said):
