@@ -194,11 +194,22 @@ def _unmatched(wrapper: Any, where: str, model: nn.Module) -> list[Fault]:
     # mmengine takes the longest key that a name contains
     longest_first = sorted(sorted(custom), key=len, reverse=True)
     deciding = {next((key for key in longest_first if key in name), None) for name in names}
+    segments = {segment for name in names for segment in name.split('.')}
     return [
         _unmatched_key(key, join_path(where, 'paramwise_cfg.custom_keys', key), model, names)
-        for key in custom
-        if key not in deciding
+        for key, setting in custom.items()
+        if key not in deciding and not (_spares_decay(setting) and not _is_misspelt(key, segments))
     ]
+
+
+def _spares_decay(setting: Any) -> bool:
+    """Whether a key only switches weight decay off, which recipes do for parameters of many kinds of models."""
+    return isinstance(setting, Mapping) and setting.get('decay_mult') == 0 and 'lr_mult' not in setting
+
+
+def _is_misspelt(key: str, segments: set[str]) -> bool:
+    name = key.strip('.')
+    return name not in segments and bool(difflib.get_close_matches(name, segments, 1, 0.81))
 
 
 def _unmatched_key(key: str, where: str, model: nn.Module, names: list[str]) -> Fault:
@@ -208,6 +219,4 @@ def _unmatched_key(key: str, where: str, model: nn.Module, names: list[str]) -> 
     if any(key in name for name, _ in model.named_parameters()):
         return Fault(where, expected, f'{key!r}, whose parameters are frozen', 'remove it, or train them')
     parts = {'.'.join(name.split('.')[:depth]).lstrip('.') for name in names for depth in range(1, name.count('.') + 2)}
-    return Fault(
-        where, expected, f'{key!r}, which is in none', closest(key, parts | {name.split('.')[-2] for name in names})
-    )
+    return Fault(where, expected, f'{key!r}, which is in none', closest(key, parts))

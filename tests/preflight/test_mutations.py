@@ -85,6 +85,7 @@ def test_all_of_mmrazors_are_mutated():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600 + 3 * EXAMPLES)
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_mutated_config_trains_or_is_refused(kind, tmp_path_factory):
     good, share = KINDS[kind]

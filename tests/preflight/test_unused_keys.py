@@ -197,6 +197,20 @@ def test_custom_keys_that_decide():
     assert warnings(optim_wrapper=keys(**custom)) == []
 
 
+def test_a_recipe_for_many_models_spares_what_this_one_has_not():
+    spared = dict(decay_mult=0.0)
+    assert warnings(optim_wrapper=keys(**{'.pos_embed': spared, '.cls_token': spared, 'q_bias': spared})) == []
+
+
+@pytest.mark.parametrize(
+    ('key', 'setting'),
+    [('.pos_embed', dict(decay_mult=0.0, lr_mult=0.1)), ('.weigth', dict(decay_mult=0)), ('.fc1', dict(decay_mult=2))],
+)
+def test_a_recipe_that_says_more_or_is_misspelt(key, setting):
+    (warning,) = warnings(optim_wrapper=keys(**{key: setting}))
+    assert warning.where.endswith(key)
+
+
 def test_custom_keys_of_what_is_frozen():
     model = SingleTeacherDistill(**algorithm_config())
     model.architecture.fc.requires_grad_(False)
