@@ -130,105 +130,13 @@ def test_preprocessing_that_is_the_same(inner):
     assert warnings(**preprocessors(dict(mean=[3.0]))) == []
 
 
-ITERATIONS, EPOCHS = dict(by_epoch=False, max_iters=20), dict(by_epoch=True, max_epochs=3)
-
-
-@pytest.mark.parametrize(
-    ('loop', 'schedule', 'where'),
-    [
-        (ITERATIONS, dict(type='MultiStepLR', milestones=[30]), 'param_scheduler.by_epoch'),
-        (ITERATIONS, [dict(type='CosineAnnealingLR', T_max=9, by_epoch=True)], 'param_scheduler.0.by_epoch'),
-        (ITERATIONS, dict(architecture=[dict(type='ConstantLR')]), 'param_scheduler.architecture.0.by_epoch'),
-        (dict(type='IterBasedTrainLoop', max_iters=9), dict(type='StepLR', step_size=2), 'param_scheduler.by_epoch'),
-        # 8 images, 4 a batch: 6 iterations
-        (EPOCHS, dict(type='MultiStepLR', by_epoch=False, milestones=[6, 9]), 'param_scheduler.milestones'),
-        (EPOCHS, [dict(type='LinearLR', by_epoch=False, begin=7, end=9)], 'param_scheduler.0.begin'),
-    ],
-)
-def test_a_schedule_that_counts_what_the_loop_does_not(loop, schedule, where):
-    (warning,) = warnings(train_cfg=loop, param_scheduler=schedule)
-    assert warning.where == where
-    assert 'no step before the end' in warning.got
-
-
-@pytest.mark.parametrize(
-    ('loop', 'schedule'),
-    [
-        (ITERATIONS, dict(type='MultiStepLR', by_epoch=False, milestones=[30])),
-        (ITERATIONS, dict(type='MultiStepLR', by_epoch=True, milestones=[30], convert_to_iter_based=True)),
-        (EPOCHS, dict(type='MultiStepLR', milestones=[30])),
-        (EPOCHS, dict(type='MultiStepLR', by_epoch=False, milestones=[5, 9])),
-        (EPOCHS, [dict(type='LinearLR', by_epoch=False, end=9)]),
-        (EPOCHS, None),
-        (EPOCHS, [3, dict(type='MultiStepLR', by_epoch=False, milestones='x')]),
-    ],
-)
-def test_schedules_that_are_right_or_are_refused_elsewhere(loop, schedule):
-    assert warnings(train_cfg=loop, param_scheduler=schedule) == []
-
-
-def keys(**custom):
-    return dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=custom))
-
-
-@pytest.mark.parametrize(
-    ('custom', 'said'),
-    [
-        ({'architecture.con1': {}}, "'architecture.con1', which is in none"),
-        ({'backbone': {}, 'fc': {}}, "'backbone', which is in none"),
-        # .conv1.weight would be a parameter of the algorithm itself
-        ({'.architecture': {}}, "'.architecture', which is in none"),
-        ({'conv1': {}, 'architecture.conv1': {}}, "'conv1', whose parameters longer keys decide about"),
-    ],
-)
-def test_custom_keys_that_decide_about_nothing(custom, said):
-    (warning,) = warnings(optim_wrapper=keys(**custom))
-    assert warning.where.startswith('optim_wrapper.paramwise_cfg.custom_keys.')
-    assert warning.got == said
-
-
-def test_the_closest_key_is_named():
-    (warning,) = warnings(optim_wrapper=keys(**{'architecture.con1': {}}))
-    assert "'architecture.conv1'" in warning.advice
-
-
-def test_custom_keys_that_decide():
-    custom = {'architecture': {}, 'architecture.conv1': {}, '.bias': {}, 'widen': {}}
-    assert warnings(optim_wrapper=keys(**custom)) == []
-
-
-def test_a_recipe_for_many_models_spares_what_this_one_has_not():
-    spared = dict(decay_mult=0.0)
-    assert warnings(optim_wrapper=keys(**{'.pos_embed': spared, '.cls_token': spared, 'q_bias': spared})) == []
-
-
-@pytest.mark.parametrize(
-    ('key', 'setting'),
-    [('.pos_embed', dict(decay_mult=0.0, lr_mult=0.1)), ('.weigth', dict(decay_mult=0)), ('.fc1', dict(decay_mult=2))],
-)
-def test_a_recipe_that_says_more_or_is_misspelt(key, setting):
-    (warning,) = warnings(optim_wrapper=keys(**{key: setting}))
-    assert warning.where.endswith(key)
-
-
-def test_custom_keys_of_what_is_frozen():
-    model = SingleTeacherDistill(**algorithm_config())
-    model.architecture.fc.requires_grad_(False)
-    (warning,) = warnings(model, optim_wrapper=keys(**{'fc': {}}))
-    assert warning.got == "'fc', whose parameters are frozen"
-
-
-def test_custom_keys_of_each_optimiser():
-    wrapper = dict(constructor='kd_plugins.SeparateOptimWrapperConstructor', architecture=keys(conv1={}, widen={}))
-    (warning,) = warnings(optim_wrapper=wrapper)
-    assert warning.where == 'optim_wrapper.architecture.paramwise_cfg.custom_keys.widen'
-
-
-def test_another_constructor_may_match_as_it_likes():
-    assert warnings(optim_wrapper={'constructor': 'Theirs', **keys(nothing={})}) == []
-
-
 def test_the_preflight_tells(tmp_path):
-    config = Config(runner_config(tmp_path, train_dataloder=dict(), optim_wrapper=keys(nothing={})))
+    config = Config(
+        runner_config(
+            tmp_path,
+            train_dataloder=dict(),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(nothing={}))),
+        )
+    )
     found = {warning.where for warning in inspect_training(config).warnings}
     assert {'train_dataloder', 'optim_wrapper.paramwise_cfg.custom_keys.nothing'} <= found
