@@ -31,6 +31,8 @@ PARTS = {
     'connectors': 'model.distiller.connectors',
     'loss_forward_mappings': 'model.distiller.loss_forward_mappings',
 }
+# of a preprocessor, what changes no pixel
+NO_PIXELS = ('type', 'num_classes')
 
 
 def unused_key_warnings(config: Any, model: nn.Module) -> list[Fault]:
@@ -89,7 +91,7 @@ def _replaced_preprocessor(config: Any) -> list[Fault]:
     outer = at_model if at_model is not None else config.get('data_preprocessor')
     if not isinstance(inner, Mapping) or not isinstance(outer, Mapping):
         return []
-    differing = [key for key in inner if key != 'type' and inner[key] != outer.get(key)]
+    differing = [key for key in inner if key not in NO_PIXELS and inner[key] != outer.get(key)]
     if not differing:
         return []
     winner = 'model.data_preprocessor' if at_model is not None else 'data_preprocessor'

@@ -4,12 +4,16 @@ import ast
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip('mmrazor', reason='pip install kd_plugins[parity]')
+
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 from shipped import CLASSIFIERS, CONFIGS, DENSE
 from toy import ToyClassifier, algorithm_config, runner_config
 
 from kd_plugins.algorithms import SingleTeacherDistill
+from kd_plugins.compat.catalogue import MMCLS_CONFIGS, mmcls_folder
 from kd_plugins.engine.config import load_config
 from kd_plugins.errors import UserError
 from kd_plugins.preflight.check import build_from_config, inspect_training
@@ -89,6 +93,12 @@ def test_no_warning_over_a_shipped_config(path):
     assert [warning for warning in found if 'custom_keys' not in warning.where] == []
 
 
+@pytest.mark.parametrize('name', MMCLS_CONFIGS)
+def test_no_warning_over_a_config_of_mmrazor(name):
+    found = unused_key_warnings(load_config(mmcls_folder() / name), ALGORITHM)
+    assert [warning for warning in found if 'custom_keys' not in warning.where] == []
+
+
 @pytest.mark.parametrize('key', ['distiller', 'teacher', 'teacher_cfg', 'student_cfg', 'teacher_ckpt'])
 def test_parts_of_a_distillation_beside_a_plain_model(key):
     value = 'teacher.pth' if key == 'teacher_ckpt' else dict(type='X')
@@ -131,12 +141,7 @@ def test_preprocessing_that_is_the_same(inner):
 
 
 def test_the_preflight_tells(tmp_path):
-    config = Config(
-        runner_config(
-            tmp_path,
-            train_dataloder=dict(),
-            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(nothing={}))),
-        )
-    )
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(nothing={})))
+    config = Config(runner_config(tmp_path, train_dataloder=dict(), optim_wrapper=wrapper))
     found = {warning.where for warning in inspect_training(config).warnings}
     assert {'train_dataloder', 'optim_wrapper.paramwise_cfg.custom_keys.nothing'} <= found
