@@ -75,7 +75,7 @@ class Imported:
     name: str
 
     def __repr__(self) -> str:
-        return f'{self.name or "Nameless"}_'
+        return f'{self.name or "Nameless"}_of_{self.module.replace(".", "_")}'
 
     def statement(self) -> str:
         return f'from {self.module} import {self.name} as {self!r}'
