@@ -26,7 +26,7 @@ from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import prepare_training
 from kd_plugins.errors import Fault, UserError
 
-EXAMPLES = int(os.environ.get('MUTATIONS', '260'))
+EXAMPLES = int(os.environ.get('MUTATIONS', '240'))
 # of each kind: its configs, and its share of the examples
 KINDS = {
     'native': (functools.cache(native), 0.4),
