@@ -1,6 +1,7 @@
 """Knowledge distillation for the OpenMMLab stack."""
 
 import importlib.util
+from typing import Any
 
 if importlib.util.find_spec('mmengine') is None:
     raise ModuleNotFoundError(
@@ -14,9 +15,18 @@ from kd_plugins.compat import bridge
 from kd_plugins.stack import drop_debug_prints
 from kd_plugins.version import __version__
 
-__all__ = ['__version__', 'registry']
+__all__ = ['Distiller', '__version__', 'registry']
 
 allow_mmengine_checkpoints()
 guard_downloads()
 bridge.install()
 drop_debug_prints()
+
+
+def __getattr__(name: str) -> Any:
+    # imported when asked for: it needs almost every file of the package
+    if name == 'Distiller':
+        from kd_plugins.plain import Distiller
+
+        return Distiller
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

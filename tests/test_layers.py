@@ -25,7 +25,7 @@ ROWS = [
     ('models',),
     ('compat',),
     ('preflight',),
-    ('report',),
+    ('report', 'plain'),
     ('scaffold',),
     ('engine',),
     ('benchmark', 'sweep', 'visualize'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from kd_plugins.randomness import own_randomness
 from kd_plugins.recorders import ModuleOutputs, RecorderSet
-from kd_plugins.teacher.fast_forward import first_of
+from kd_plugins.teacher.fast_forward import Run, first_of
 
 
 def forbid_inplace(model: nn.Module) -> list[nn.Module]:
@@ -29,7 +30,12 @@ def set_inplace(modules: Iterable[nn.Module], inplace: bool) -> None:
 
 
 def allow_inplace(
-    model: nn.Module, activations: Iterable[nn.Module], recorders: RecorderSet, inputs: Any, data_samples: Any
+    model: nn.Module,
+    activations: Iterable[nn.Module],
+    recorders: RecorderSet,
+    inputs: Any,
+    data_samples: Any,
+    run: Run | None = None,
 ) -> None:
     """Let activations overwrite their input again, unless that changes a record.
 
@@ -42,14 +48,16 @@ def allow_inplace(
         recorders: Attached to it.
         inputs: A batch.
         data_samples: Its annotations.
+        run: Runs the model; by default, in mode ``'loss'`` of mmengine.
     """
+    run = run or partial(model, mode='loss')
     # in eval mode, Dropout overwrites nothing
     trusted = [module for module in activations if not isinstance(module, _DropoutNd)]
     if not trusted or any(type(part) is not ModuleOutputs for part in recorders.parts()):
         return
     few, samples = first_of(inputs, data_samples)
     set_inplace(trusted, True)
-    if _changes_a_record(recorders, lambda: model(few, samples, mode='loss'), model):
+    if _changes_a_record(recorders, partial(run, few, samples), model):
         set_inplace(trusted, False)
 
 

@@ -64,7 +64,7 @@ def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str
     for comparison in model.comparisons():
         ran: set[str] = set()
         for forward in comparison.forwards:
-            run = partial(_run, comparison, forward, inputs, samples, findings)
+            run = partial(run_watched, comparison, forward, inputs, samples, findings)
             found = run_located(forward.model, f'model.{forward.where}', run, findings)
             if found is not None:
                 # the first run has found out how the model is run from now on; the second is what a step costs
@@ -75,7 +75,7 @@ def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str
                 losses.update(found)
         whole = whole and ran == {'student', 'teacher'}
         where = f'model.{comparison.where}'
-        enlarged = partial(_enlarged, comparison, inputs, samples)
+        enlarged = partial(enlarged_records, comparison, inputs, samples)
         distilled, edits[where] = _compare(comparison, findings, image_size(inputs), ran, counter, enlarged)
         losses.update({f'{comparison.prefix}.{name}': value for name, value in distilled.items()})
     if whole and losses and not findings.faults:
@@ -91,7 +91,9 @@ def _distill(model: DistillAlgorithm, data: Any, findings: Findings) -> dict[str
     return edits
 
 
-def _run(comparison: Comparison, forward: Forward, inputs: Any, samples: Any, findings: Findings) -> dict[str, Any]:
+def run_watched(
+    comparison: Comparison, forward: Forward, inputs: Any, samples: Any, findings: Findings
+) -> dict[str, Any]:
     """Run a forward, and warn of records that the model overwrites afterwards."""
     distiller = comparison.distiller
     if not isinstance(distiller, ConfigurableDistiller):
@@ -111,7 +113,7 @@ def _run(comparison: Comparison, forward: Forward, inputs: Any, samples: Any, fi
         got = f'{both[side].recorders[name].source!r}, which is overwritten later, as by an in-place addition'
         advice = 'the record is what the model makes of it; choose another source if that is not meant'
         fault = both[side].declared[name].blame(Fault('source', 'a source whose output stays', got, advice))
-        findings.warnings.append(fault.within(f'model.{comparison.where}'))
+        findings.warnings.append(fault.within(join_path('model', comparison.where)))
     return losses
 
 
@@ -122,7 +124,7 @@ def _inputs_and_samples(data: Any) -> tuple[Any, Any]:
     return data[0], data[1] if len(data) > 1 else None
 
 
-def _enlarged(comparison: Comparison, inputs: Any, samples: Any) -> Any:
+def enlarged_records(comparison: Comparison, inputs: Any, samples: Any) -> Any:
     """The records of the same images at twice their size; None where a model does not take them."""
     if image_size(inputs) is None:
         return None

@@ -1,0 +1,18 @@
+"""The loop of docs/plain_pytorch.md runs as it stands, and learns."""
+
+import re
+from pathlib import Path
+
+from toy import count_hooks
+
+PAGE = Path(__file__).parents[2] / 'docs' / 'plain_pytorch.md'
+
+
+def test_the_loop_of_the_page():
+    script = re.findall(r'^```python\n(.*?)^```', PAGE.read_text(), re.S | re.M)[0]
+    names: dict = {}
+    exec(script, names)
+    print(names['accuracy'])
+    assert names['accuracy'] > 0.8
+    assert names['student'][8].weight.shape == (10, 8)
+    assert count_hooks(names['student']) == 0
