@@ -164,7 +164,8 @@ class Distiller(nn.Module):
                 arguments, a dict keyword arguments; anything else is the only argument.
 
         Returns:
-            The losses by name, each a scalar in float32 with its ``loss_weight`` applied. The records are forgotten.
+            The losses by name, each multiplied by its ``loss_weight``, in float32 at least, and a scalar unless its
+            ``reduction`` is ``'none'``. The records are forgotten.
 
         Raises:
             UserError: The student's forward was not recorded, or two records do not meet.

@@ -22,7 +22,7 @@ from kd_plugins.preflight.edit import apply_edits
 from kd_plugins.preflight.findings import Findings
 from kd_plugins.preflight.trace import Tracer
 from kd_plugins.randomness import own_randomness
-from kd_plugins.recorders import RecorderSet
+from kd_plugins.recorders import ModuleOutputGrads, RecorderSet
 
 # what the argument is called here, and in a config
 ARGUMENT, KEY = 'losses', 'distill_losses'
@@ -76,12 +76,13 @@ def _check(config: Mapping[str, Any], student: nn.Module, teacher: nn.Module, sa
         draft = ConfigurableDistiller(**copy.deepcopy(config))
         findings.faults += draft.faults
         findings.faults += draft.prepare_from_student(student) + draft.prepare_from_teacher(teacher)
-    findings.faults += _gradient_faults(draft)
+    of_gradients = _gradient_faults(draft)
+    findings.faults += of_gradients
     edits: Mapping[str, Any] = {}
     try:
         if sample is None:
             findings.faults += _left_out_faults(draft)
-        else:
+        elif not of_gradients:
             edits = _try_out(draft, student, teacher, sample, findings)
     finally:
         draft.detach()
@@ -100,7 +101,7 @@ def _try_out(
         Forward((side,), side, model, partial(_record, model, recorders)) for side, model, recorders in sides
     )
     comparison = Comparison('', '', draft, forwards)
-    ran = set()
+    ran: set[str] = set()
     for forward in forwards:
         run = partial(run_watched, comparison, forward, sample, None, findings)
         failed = Findings()
@@ -141,8 +142,8 @@ def _gradient_faults(draft: ConfigurableDistiller) -> list[Fault]:
             Fault('type', 'a recorder of what a forward computes', 'one of the gradient of a task loss', advice)
         )
         for recorders in (draft.student_recorders, draft.teacher_recorders)
-        if recorders.needs_loss
-        for name in recorders.recorders
+        for name, recorder in recorders.recorders.items()
+        if isinstance(recorder, ModuleOutputGrads)
     ]
 
 

@@ -9,6 +9,7 @@ from nets import ResNet, batch, losses
 from torch import nn
 from toy import count_hooks
 
+import kd_plugins
 from kd_plugins import Distiller
 from kd_plugins.errors import UserError
 
@@ -112,6 +113,20 @@ def test_all_mistakes_are_reported_at_once():
     assert [fault.where for fault in refusal.value.faults] == ['losses.loss_s2.student', 'losses.loss_kl.teacher']
 
 
+def test_only_recorders_of_gradients_are_blamed_for_it():
+    config = losses() | dict(
+        loss_grad=dict(
+            type='L2Loss',
+            student=dict(type='ModuleOutputGrads', source='fc'),
+            teacher=dict(type='ModuleOutputGrads', source='fc'),
+        )
+    )
+    with pytest.raises(UserError) as refusal:
+        Distiller(ResNet(4), ResNet(6), config, sample=IMAGES)
+    wheres = [fault.where for fault in refusal.value.faults]
+    assert wheres == ['losses.loss_grad.student.type', 'losses.loss_grad.teacher.type']
+
+
 def test_the_losses_need_a_recorded_forward_for_each_call():
     student, teacher = ResNet(4), ResNet(6)
     distiller = Distiller(student, teacher, losses(), sample=IMAGES)
@@ -162,3 +177,8 @@ def test_a_copy_of_the_student_may_teach_it():
     student = ResNet(4)
     with Distiller(student, copy.deepcopy(student), losses(), sample=IMAGES) as distiller:
         assert list(distiller.parameters()) == []
+
+
+def test_other_names_of_the_package():
+    with pytest.raises(AttributeError, match='Distilller'):
+        kd_plugins.Distilller  # noqa: B018

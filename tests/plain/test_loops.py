@@ -18,10 +18,11 @@ PROCESSES = 2
 
 
 @pytest.fixture
-def fresh_compiler(monkeypatch):
+def fresh_compiler():
     """As in a process that has compiled nothing yet."""
-    monkeypatch.setattr(torch._dynamo.config, 'skip_nnmodule_hook_guards', True)
-    torch.compiler.reset()
+    with torch._dynamo.config.patch(skip_nnmodule_hook_guards=True):
+        torch.compiler.reset()
+        yield
 
 
 def pair():

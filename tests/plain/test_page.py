@@ -12,7 +12,5 @@ def test_the_loop_of_the_page():
     script = re.findall(r'^```python\n(.*?)^```', PAGE.read_text(), re.S | re.M)[0]
     names: dict = {}
     exec(script, names)
-    print(names['accuracy'])
-    assert names['accuracy'] > 0.8
-    assert names['student'][8].weight.shape == (10, 8)
+    assert names['accuracy'] > 0.9
     assert count_hooks(names['student']) == 0
