@@ -10,8 +10,6 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from kd_plugins.randomness import own_randomness
-
 
 def call(model: nn.Module, batch: Any) -> Any:
     """Call a model with a batch.
@@ -39,7 +37,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def leaving_no_trace(model: nn.Module) -> Iterator[None]:
-    """Inside, a model may be called for what it returns: buffers and random states are restored afterwards.
+    """Inside, a model may be called for what it returns: its buffers are restored afterwards.
 
     It runs without gradient, and uncompiled, since compiled code would be made for a batch of this size.
 
@@ -54,7 +52,7 @@ def leaving_no_trace(model: nn.Module) -> Iterator[None]:
         if buffer is not None
     ]
     try:
-        with torch.no_grad(), own_randomness(gpu=True), torch.compiler.set_stance('force_eager'):
+        with torch.no_grad(), torch.compiler.set_stance('force_eager'):
             yield
     finally:
         with torch.no_grad():

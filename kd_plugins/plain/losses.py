@@ -56,7 +56,7 @@ def build_losses(losses: Any, student: nn.Module, teacher: nn.Module, sample: An
         UserError: With everything that is wrong; no recorder stays attached then.
     """
     config = {KEY: copy.deepcopy(losses)}
-    with own_randomness():
+    with own_randomness(gpu=True):
         edits = _check(config, student, teacher, sample)
     apply_edits(config, edits)
     distiller = ConfigurableDistiller(**config)

@@ -147,14 +147,14 @@ def test_a_compiled_student_that_ran_before(fresh_compiler):
     backward(distiller, compiled, images, labels)
 
 
-def test_a_second_student_of_the_same_class_is_compiled_with_its_own_hooks(fresh_compiler):
-    images, labels = batch()
+def test_a_second_distiller_of_a_compiled_student(fresh_compiler):
+    (student, teacher), (images, labels) = pair(), batch()
+    compiled = torch.compile(student, backend='aot_eager')
     for source in ('layer1', 'layer2'):
-        student, teacher = pair()
         config = dict(loss_one=dict(type='L2Loss', student=source, teacher=source, connector='auto'))
-        distiller = Distiller(student, teacher, config, sample=images)
-        found = backward(distiller, torch.compile(student, backend='aot_eager'), images, labels)
-        assert found['loss_one'].isfinite()
+        with Distiller(student, teacher, config, sample=images) as distiller:
+            assert backward(distiller, compiled, images, labels)['loss_one'].isfinite()
+        compiled(images)
 
 
 def train_in_one_of_several(rank, folder):
