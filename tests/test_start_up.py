@@ -1,10 +1,13 @@
-"""``import kd_plugins`` builds nothing, and loads nothing that mmpretrain would not load anyway."""
+"""What is imported, and when: nothing that only some runs need, before they need it."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+REPOSITORY = Path(__file__).parents[1]
 
 # what is only of use to some runs, and takes long to import
 NOT_YET = (
@@ -78,3 +81,33 @@ def test_after_mmpretrain_it_adds_its_own_files_and_safetensors():
     found = after_import('mmpretrain')
     added = {name.partition('.')[0] for name in set(found['modules']) - set(found['before'])}
     assert added <= {'kd_plugins', 'safetensors'}, added
+
+
+# for tables, charts and reports, or for data sets that a run may not have
+FOR_SOME_RUNS = ('IPython', 'jinja2', 'joblib', 'matplotlib', 'onnx', 'pandas', 'scipy', 'sklearn', 'transformers')
+CHECK = """
+import json, sys
+before = set(sys.modules)
+from tools import check_config, train
+imported = set(sys.modules)
+status = check_config.main(['configs/quickstart/kd_vgg_cnn_digits.py'])
+print()
+print(json.dumps(dict(status=status, imported=sorted(imported), checked=sorted(sys.modules))))
+"""
+
+
+@pytest.fixture(scope='module')
+def checked():
+    """What a fresh interpreter holds that imported the tools, and then checked a config of the quickstart."""
+    command = [sys.executable, '-W', 'ignore', '-c', CHECK]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def test_tools_import_nothing_of_plotting_tables_and_statistics(checked):
+    assert [name for name in FOR_SOME_RUNS if name in checked['imported']] == []
+
+
+def test_preflight_needs_nothing_of_plotting_tables_and_statistics(checked):
+    assert checked['status'] == 0
+    assert [name for name in FOR_SOME_RUNS if name in checked['checked']] == []

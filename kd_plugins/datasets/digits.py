@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from sklearn.utils import resample
 
+from kd_plugins.datasets.stratified import draw_stratified
 from kd_plugins.errors import Fault, UserError, closest
 from kd_plugins.registry import DATASETS
 
@@ -53,7 +53,7 @@ class Digits(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Load the images and labels of the split, in an order that never changes."""
-        pixels, labels = load_digits(return_X_y=True)  # (1797, 64) in [0, 16], (1797,)
+        pixels, labels = _read()  # (1797, 64) in [0, 16], (1797,)
         indices = self._subset(_split_indices(labels)[self.split], labels)
         images = (pixels.reshape(-1, 8, 8, 1) * (255 / 16)).round().astype(np.uint8)
         images = images.repeat(3, axis=-1)  # (1797, 8, 8, 1) -> (1797, 8, 8, 3)
@@ -68,16 +68,30 @@ class Digits(BaseDataset):
             expected = f'None or a whole number from {least} to {most}'
             advice = f'the {self.split} split has {most} images, and each of the {least} classes needs one at least'
             raise UserError(Fault('num_images', expected, repr(count), advice))
-        chosen = resample(indices, replace=False, n_samples=count, stratify=labels[indices], random_state=SPLIT_SEED)
-        return np.sort(chosen)
+        return np.sort(indices[draw_stratified(labels[indices], [count], SPLIT_SEED)[0]])
 
     def extra_repr(self) -> list[str]:
         """What ``repr`` says about this data set beyond its size and classes."""
         return [f'Split: \t{self.split}']
 
 
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and labels of all images, without importing scikit-learn, which takes longer than a preflight."""
+    spec = find_spec('sklearn')
+    folders = spec.submodule_search_locations if spec is not None else None
+    files = [Path(folder) / 'datasets' / 'data' / 'digits.csv.gz' for folder in folders or ()]
+    file = next(filter(Path.is_file, files), None)
+    if file is None:
+        # another version of scikit-learn, which alone knows where it keeps them
+        from sklearn.datasets import load_digits
+
+        return load_digits(return_X_y=True)
+    table = np.loadtxt(file, delimiter=',')  # (1797, 65): the label comes last
+    return table[:, :-1], table[:, -1].astype(int)
+
+
 def _split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
     """Divide all images, class by class in proportion: split -> sorted indices into ``labels`` (N,)."""
-    rest, test = train_test_split(np.arange(len(labels)), test_size=TEST_SIZE, stratify=labels, random_state=SPLIT_SEED)
-    train, val = train_test_split(rest, test_size=VAL_SIZE, stratify=labels[rest], random_state=SPLIT_SEED)
-    return {'train': np.sort(train), 'val': np.sort(val), 'test': np.sort(test)}
+    rest, test = draw_stratified(labels, [len(labels) - TEST_SIZE, TEST_SIZE], SPLIT_SEED)
+    train, val = draw_stratified(labels[rest], [len(rest) - VAL_SIZE, VAL_SIZE], SPLIT_SEED)
+    return {'train': np.sort(rest[train]), 'val': np.sort(rest[val]), 'test': np.sort(test)}

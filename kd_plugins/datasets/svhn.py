@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from mmpretrain.datasets import BaseDataset
-from scipy.io.matlab import MatReadError
 
 from kd_plugins.errors import Fault, UserError, closest, describe_error
 from kd_plugins.registry import DATASETS
-
-# what scipy raises for bytes that are no MATLAB file
-UNREADABLE = (MatReadError, OSError, ValueError, TypeError, LookupError, NotImplementedError, zlib.error, MemoryError)
 
 
 @DATASETS.register_module()
@@ -67,8 +61,11 @@ class SVHN(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Load the images and labels of the split, in the order of the file."""
+        # with SciPy, which only this data set needs
+        from kd_plugins.datasets.matlab_file import UNREADABLE, read_variables
+
         try:
-            content = scipy.io.loadmat(self.file, variable_names=('X', 'y'))
+            content = read_variables(self.file, ('X', 'y'))
         except UNREADABLE as error:
             raise self._unreadable(error) from error
         labels = content['y'].reshape(-1)
@@ -83,8 +80,10 @@ class SVHN(BaseDataset):
 
     def _check_layout(self) -> None:
         """Look at the names, shapes and types in the file without reading the arrays."""
+        from kd_plugins.datasets.matlab_file import UNREADABLE, read_layout
+
         try:
-            layout = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(self.file)}
+            layout = read_layout(self.file)
         except UNREADABLE as error:
             raise self._unreadable(error) from error
         if not {'X', 'y'} <= set(layout):

@@ -94,3 +94,11 @@ def test_unknown_split_is_refused_with_the_closest_one():
 def test_bad_num_images_is_refused_with_the_range(num_images):
     with pytest.raises(UserError, match='num_images: expected None or a whole number from 10 to 180, got'):
         Digits(split='val', num_images=num_images)
+
+
+def test_images_are_found_where_scikit_learn_keeps_them_elsewhere(monkeypatch, tmp_path):
+    expected = Digits(split='val').get_data_info(5)
+    monkeypatch.setattr('kd_plugins.datasets.digits.find_spec', lambda name: None)
+    found = Digits(split='val').get_data_info(5)
+    np.testing.assert_array_equal(found['img'], expected['img'])
+    assert found['gt_label'] == expected['gt_label']
