@@ -1,16 +1,18 @@
 """Configs that installed packages ship, named ``'package::path/of/config.py'``.
 
 mmengine looks them up by the name of the distribution, by which it knows the forks of mmdet and mmseg not at all, and
-reads every metafile of a package for it, which takes seconds.
+parses every metafile of a package for it, which takes seconds.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib.util
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.config.utils import _get_cfg_metainfo
+from mmengine.fileio import load
 
 from kd_plugins.config_file import read_config_file
 
@@ -56,16 +58,29 @@ def read_library_config(cfg_path: str, pretrained: bool = False) -> Config:
     Raises:
         FileNotFoundError: No such package is installed, or it ships no such config.
     """
-    config = read_config_file(library_config_file(cfg_path))
+    file = library_config_file(cfg_path)
+    config = copy.deepcopy(_read(file, file.stat().st_mtime_ns))
     weights = _listed_weights(cfg_path) if pretrained else None
     if weights is not None:
         config.model_path = weights
     return config
 
 
+@functools.lru_cache(maxsize=64)
+def _read(file: Path, _changed: int) -> Config:
+    """A config of an installed package, which a preflight asks for several times."""
+    return read_config_file(file)
+
+
 def _listed_weights(cfg_path: str) -> str | None:
     package, _, path = cfg_path.partition('::')
-    try:
-        return _get_cfg_metainfo(str(library_folder(package).parent), path).get('Weights')
-    except ValueError:
-        return None
+    folder = library_folder(package)
+    for name in load(str(folder / 'model-index.yml'))['Import']:
+        file = folder / name
+        # there are eighty, and to parse one takes longer than to search it
+        if path not in file.read_text(encoding='utf-8'):
+            continue
+        for listed in load(str(file))['Models']:
+            if listed.get('Config', '').partition('/')[2] == path:
+                return listed.get('Weights')
+    return None

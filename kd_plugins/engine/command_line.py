@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import logging
 import sys
 import time
@@ -37,6 +38,10 @@ def command(main: Callable[P, None]) -> Callable[P, int]:
 
     @functools.wraps(main)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> int:
+        if not args and not kwargs:
+            # in a process of its own: what the imports have made stays to the end, and takes the collector a second or
+            # more to look through each time that mmengine calls it, for every data set, and at the end
+            gc.freeze()
         # a full disk is said once, not with every line of the log
         logging.raiseExceptions = False
         # mmcv-lite has no compiled operators, and says so at every start

@@ -183,11 +183,7 @@ class TestBuildModel:
     def test_weights_that_are_not_asked_for_are_not_looked_up(self, monkeypatch):
         asked = []
 
-        def listed(package, path):
-            asked.append(path)
-            return {}
-
-        monkeypatch.setattr('kd_plugins.build.library._get_cfg_metainfo', listed)
+        monkeypatch.setattr('kd_plugins.build.library.load', asked.append)
         build_model(dict(cfg_path=RESNET18), 'here')
         assert asked == []
 
