@@ -57,6 +57,15 @@ class UserError(ValueError):
         return UserError(*(fault.within(path) for fault in self.faults))
 
 
+def format_user_error(error: UserError) -> str:
+    """The faults as they are shown: one block each."""
+    blocks = [
+        f'error: {fault.where}\n  expected: {fault.expected}\n  got:      {fault.got}\n  to do:    {fault.advice}'
+        for fault in error.faults
+    ]
+    return '\n'.join(blocks)
+
+
 @contextmanager
 def drafting() -> Iterator[None]:
     """Inside, components are built as far as they go and keep their faults in an attribute ``faults``.

@@ -29,6 +29,7 @@ ROWS = [
     ('scaffold',),
     ('engine',),
     ('benchmark', 'sweep', 'visualize'),
+    ('cli',),
 ]
 HEIGHT = {room: height for height, row in enumerate(ROWS) for room in row}
 MAY_IMPORT = {

@@ -16,7 +16,7 @@ from mmengine.config import DictAction
 
 from kd_plugins.engine.distributed import leave_processes, rank_of_speaker
 from kd_plugins.engine.stop_signals import StopRequested
-from kd_plugins.errors import Fault, UserError
+from kd_plugins.errors import Fault, UserError, format_user_error
 
 P = ParamSpec('P')
 USER_ERROR_STATUS = 2
@@ -95,12 +95,3 @@ class KeyValueAction(DictAction):
             expected = 'KEY=VALUE, with brackets that match'
             advice = 'write for instance train_cfg.max_epochs=10'
             raise UserError(Fault(str(option_string), expected, ' '.join(values), advice)) from error
-
-
-def format_user_error(error: UserError) -> str:
-    """The faults as they are shown: one block each."""
-    blocks = [
-        f'error: {fault.where}\n  expected: {fault.expected}\n  got:      {fault.got}\n  to do:    {fault.advice}'
-        for fault in error.faults
-    ]
-    return '\n'.join(blocks)

@@ -125,7 +125,9 @@ def test_an_existing_file_stays(tmp_path, capsys):
 
 
 def test_what_does_not_pass_is_not_written(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(new_config, 'write_page', lambda plan: write_page(plan).replace("'head.fc'", "'head.fcc'"))
+    monkeypatch.setattr(
+        'kd_plugins.cli.new.write_page', lambda plan: write_page(plan).replace("'head.fc'", "'head.fcc'")
+    )
     assert run(tmp_path / 'new.py', **ALL_GOOD) == 2
     error = capsys.readouterr().err
     assert 'error: model.distiller.distill_losses.loss_kl.student' in error

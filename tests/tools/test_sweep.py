@@ -76,15 +76,14 @@ def test_a_failed_run_is_reported(short, tmp_path, capsys):
     # mmengine cannot write its copy of the config there
     obstacle = Path('out/main/seed_1')
     arguments = [CONFIG, '--work-dir', 'out', '--seeds', '2', '--baseline', ALONE, *short]
-    prepared = sweep.prepare
 
     def block(asked, here):
-        arms = prepared(asked, here)
+        arms = prepare(asked, here)
         (obstacle / 'config.py').mkdir(parents=True)
         return arms
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, 'prepare', block)
+        patch.setattr('kd_plugins.cli.sweep.prepare', block)
         with pytest.raises(SystemExit) as ended:
             sweep.main(arguments)
 
