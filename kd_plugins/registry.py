@@ -3,6 +3,7 @@
 mmengine imports this file by itself as soon as a config names a type ``kd_plugins.X``.
 """
 
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -57,3 +58,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     scope=SCOPE,
     locations=['kd_plugins.engine'],
 )
+
+# The packages that mmengine reads configs of, as 'kd_plugins::quickstart/kd_vgg_cnn_digits.py'. It looks for the
+# distribution of that name and takes the package to lie beside its metadata, which that of an editable install does
+# not; what is no distribution it looks up as a module, and takes the folder of that file.
+MODULE2PACKAGE[SCOPE] = f'{SCOPE}.registry'

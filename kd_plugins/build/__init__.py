@@ -11,7 +11,12 @@ from kd_plugins.build.component import (
 )
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.leftover import leftover_deletions
-from kd_plugins.build.library import library_config_file, library_folder, read_library_config
+from kd_plugins.build.library import (
+    library_config_file,
+    library_folder,
+    read_library_config,
+    require_library_config,
+)
 from kd_plugins.build.mmrazor_bases import base_to_use, wrong_base_fault
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
 from kd_plugins.build.names import FALLBACK_SCOPE, advise_on_type, is_registered, names_in, registered_names, user_scope
@@ -36,6 +41,7 @@ __all__ = [
     'parameters_of',
     'read_library_config',
     'registered_names',
+    'require_library_config',
     'resolve_model_config',
     'user_scope',
     'with_suffix',

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.fileio import load
 
 from kd_plugins.config_file import read_config_file
+from kd_plugins.errors import Fault, UserError, closest
 
 
 def library_config_file(cfg_path: str) -> Path:
@@ -31,6 +32,29 @@ def library_config_file(cfg_path: str) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f'{file} does not exist')
     return file
+
+
+def require_library_config(where: str, cfg_path: str) -> Path:
+    """The file of a config that a user named.
+
+    Args:
+        where: What named it, for the message.
+        cfg_path: ``'package::path/of/config.py'``.
+
+    Raises:
+        UserError: No such package is installed, or it ships no such config; the closest ones are named.
+    """
+    package = cfg_path.partition('::')[0]
+    if not package.isidentifier() or importlib.util.find_spec(package) is None:
+        advice = "write for instance 'kd_plugins::quickstart/kd_vgg_cnn_digits.py', or the path of a file"
+        raise UserError(Fault(where, 'a config of a package that is installed', repr(cfg_path), advice))
+    try:
+        return library_config_file(cfg_path)
+    except FileNotFoundError as error:
+        folder = library_folder(package) / 'configs'
+        shipped = [f'{package}::{file.relative_to(folder).as_posix()}' for file in folder.rglob('*.py')]
+        advice = closest(cfg_path, shipped)
+        raise UserError(Fault(where, f'a config that {package} ships', repr(cfg_path), advice)) from error
 
 
 def library_folder(package: str) -> Path:

@@ -16,7 +16,7 @@ from torch import nn
 
 from kd_plugins.build.failure import explain_failure
 from kd_plugins.build.leftover import leftover_deletions
-from kd_plugins.build.library import read_library_config
+from kd_plugins.build.library import read_library_config, require_library_config
 from kd_plugins.build.names import user_scope
 from kd_plugins.build.preprocessing import keep_preprocessor
 from kd_plugins.checkpoint import load_strictly
@@ -146,12 +146,8 @@ def _resolve_cfg_path(config: ConfigDict, where: str) -> tuple[str, ConfigDict, 
                 "write for instance 'mmpretrain::resnet/resnet50_8xb32_in1k.py'",
             )
         )
-    try:
-        library = read_library_config(cfg_path, pretrained=bool(pretrained))
-    except FileNotFoundError as error:
-        raise UserError(
-            Fault(where, f'a config that {package} ships', repr(cfg_path), f'look in {package}/.mim/configs ({error})')
-        ) from error
+    require_library_config(where, cfg_path)
+    library = read_library_config(cfg_path, pretrained=bool(pretrained))
     if pretrained and 'model_path' not in library:
         raise UserError(
             Fault(

@@ -4,10 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from kd_plugins.build import library_folder
 from kd_plugins.engine.command_line import ArgumentParser, command
 from kd_plugins.scaffold import DATASETS, METHODS, Request, check_target, make_plan, write_checked, write_page
-
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 @command
@@ -48,7 +47,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> None:
             teacher=arguments.teacher,
             student=arguments.student,
             out=arguments.out,
-            configs=CONFIGS,
+            configs=_folder_of_configs(),
             dataset=arguments.dataset,
             teacher_ckpt=arguments.teacher_ckpt,
         )
@@ -58,3 +57,9 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> None:
         print(f'note: {warning}', file=sys.stderr)
     check = 'kd check' if prog else 'python tools/check_config.py'
     print(f'{arguments.out}: passes the preflight; look at it with {check} {arguments.out}')
+
+
+def _folder_of_configs() -> Path | None:
+    """The folder ``configs`` of a checkout; None where the package was installed from a wheel and has its own copy."""
+    configs = library_folder('kd_plugins') / 'configs'
+    return configs.resolve() if configs.is_symlink() else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kd_plugins.build import library_folder
 from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.report.report import make_report, write_report
 from kd_plugins.report.result import FILE, Result, find_results
@@ -18,7 +19,7 @@ from kd_plugins.report.terminal import print_report
 from kd_plugins.sweep import LAUNCHERS, LOG, Failure, Launcher, Run, Sweep, prepare, run_sweep
 
 # each run of a sweep is a process of its own
-TRAIN = Path(__file__).resolve().parents[2] / 'tools' / 'train.py'
+TRAIN = (library_folder('kd_plugins') / 'tools' / 'train.py').resolve()
 FAILED_STATUS = 1
 
 

@@ -12,12 +12,13 @@ from typing import Any
 from mmengine.config import Config
 
 from kd_plugins.arguments import refuse_other_keys
-from kd_plugins.build import library_config_file, library_folder, read_library_config
+from kd_plugins.build import library_folder, read_library_config, require_library_config
 from kd_plugins.compat.lazy_imports import resolve_imports
 from kd_plugins.compat.names import MMCLS, MMDET, MMPRETRAIN, is_mmrazor_config
 from kd_plugins.compat.user_modules import import_user_modules
 from kd_plugins.config_file import read_config_file
 from kd_plugins.errors import Fault, UserError
+from kd_plugins.registry import SCOPE
 from kd_plugins.stack import require_operators
 
 _CONFIGS = library_folder(MMPRETRAIN) / 'configs'
@@ -76,7 +77,7 @@ def names_of_today() -> Iterator[list[str]]:
         The paths that are found under another name, as they are found.
 
     Raises:
-        UserError: A config of mmdet or mmseg is asked for, and they cannot be imported here.
+        UserError: A config is asked for that does not exist, or one of mmdet or mmseg, which cannot be imported here.
     """
     original = Config._get_cfg_path
     replaced: list[str] = []
@@ -89,7 +90,8 @@ def names_of_today() -> Iterator[list[str]]:
         if not separator:
             return original(cfg_path, filename)
         require_operators(package, f'{filename}: _base_')
-        return str(library_config_file(renamed)), package
+        # ours are written in the scope of whoever reads them, mmpretrain's by default, as files beside the config are
+        return str(require_library_config(f'{filename}: _base_', renamed)), None if package == SCOPE else package
 
     Config._get_cfg_path = staticmethod(find)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
 
-from kd_plugins.build import FALLBACK_SCOPE, names_in
+from kd_plugins.build import FALLBACK_SCOPE, names_in, require_library_config
 from kd_plugins.compat.bridge import require_mmrazor
 from kd_plugins.compat.names import OWN_REGISTRIES
 from kd_plugins.compat.reading import read_config
@@ -36,7 +36,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     differently is told on stderr, by the first of several processes.
 
     Args:
-        path: The config file.
+        path: The config file, or ``'package::path/of/config.py'`` for one that an installed package ships.
         options: Values by dotted key.
 
     Returns:
@@ -73,10 +73,7 @@ def read_translated(path: str | Path, options: dict[str, Any] | None = None) -> 
     Raises:
         UserError: As for :func:`load_config`.
     """
-    path = Path(path)
-    if not path.is_file():
-        nearby = [str(file) for file in path.parent.glob('*.py')] if path.parent.is_dir() else []
-        raise UserError(Fault('CONFIG', 'a config file', f'{path}, which does not exist', closest(str(path), nearby)))
+    path = _find_config(path)
     try:
         config, notes = read_config(path)
     except UserError:
@@ -99,6 +96,19 @@ def read_translated(path: str | Path, options: dict[str, Any] | None = None) -> 
         raise UserError(*faults)
     config, found = translate(config)
     return config, notes + found
+
+
+def _find_config(path: str | Path) -> Path:
+    """The file of a config, which may be one that a package ships: ``'package::path/of/config.py'``."""
+    file = Path(path)
+    if file.is_file():
+        return file
+    package, separator, _ = str(path).partition('::')
+    if separator:
+        require_operators(package, 'CONFIG')
+        return require_library_config('CONFIG', str(path))
+    nearby = [str(beside) for beside in file.parent.glob('*.py')] if file.parent.is_dir() else []
+    raise UserError(Fault('CONFIG', 'a config file', f'{file}, which does not exist', closest(str(file), nearby)))
 
 
 def describe_notes(path: str | Path, notes: Sequence[str]) -> str:

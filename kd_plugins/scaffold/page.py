@@ -52,7 +52,7 @@ def _header(plan: Plan) -> str:
         needs += '; a teacher that was trained on these data (see teacher_ckpt)'
     path = plan.request.out.as_posix()
     processes = re.search(r'_(\d+)xb\d+', plan.student.name)
-    launch = f'python tools/train.py {path}'
+    launch = f'kd train {path}' if plan.request.configs is None else f'python tools/train.py {path}'
     if plan.own_recipe and processes:
         launch = f'bash tools/dist_train.sh {path} {processes[1]}'
     lines = [
@@ -67,8 +67,11 @@ def _header(plan: Plan) -> str:
 def _bases(plan: Plan) -> list[str]:
     if plan.own_recipe:
         return [plan.student.path]
-    folder = os.path.relpath(plan.request.configs, plan.request.out.resolve().parent)
-    return [base if '::' in base else Path(folder, base).as_posix() for base in plan.dataset.bases]
+    configs, bases = plan.request.configs, plan.dataset.bases
+    if configs is None:
+        return [base if '::' in base else f'kd_plugins::{base}' for base in bases]
+    folder = os.path.relpath(configs, plan.request.out.resolve().parent)
+    return [base if '::' in base else Path(folder, base).as_posix() for base in bases]
 
 
 def _images(plan: Plan) -> list[str]:

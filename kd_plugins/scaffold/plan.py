@@ -39,7 +39,8 @@ class Request:
         teacher: Name of a config of the library that the method is for.
         student: Likewise.
         out: File that the config is for.
-        configs: Folder of the configs of this repository.
+        configs: Folder of the configs of this repository, which the new one names relative to itself; None to name
+            them as ``kd_plugins::…``, those of the installed package.
         dataset: Key in :data:`kd_plugins.scaffold.data.DATASETS`; empty for ImageNet, with detectors and segmentors
             for what the student's own config trains on.
         teacher_ckpt: Path or address of the teacher's weights; None for those that the library lists.
@@ -49,7 +50,7 @@ class Request:
     teacher: str
     student: str
     out: Path
-    configs: Path
+    configs: Path | None
     dataset: str = ''
     teacher_ckpt: str | None = None
 

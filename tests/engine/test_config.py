@@ -159,3 +159,34 @@ def test_work_dir(tmp_path, arguments, text, work_dir):
 def test_a_value_where_a_name_belongs(tmp_path, text, where):
     with pytest.raises(UserError, match=f'^{where}: expected '):
         load_config(write(tmp_path, MINIMAL + text))
+
+
+def test_a_config_is_named_by_the_package_that_ships_it():
+    config = load_config('kd_plugins::quickstart/student_cnn_digits.py', {'train_cfg.max_iters': 4})
+    assert config.filename.endswith('/configs/quickstart/student_cnn_digits.py')
+    assert config.train_cfg.max_iters == 4
+
+
+def test_a_base_of_this_package_is_in_the_scope_of_the_config(tmp_path):
+    path = write(tmp_path, "_base_ = 'kd_plugins::quickstart/student_cnn_digits.py'\nseen = _base_.model\n")
+    config = load_config(path)
+    assert '_scope_' not in str(config.to_dict())
+    assert config.model == config.seen == load_config('kd_plugins::quickstart/student_cnn_digits.py').model
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('kd_plugins::quickstart/student_cn_digits.py', "did you mean 'kd_plugins::quickstart/student_cnn_digits.py'"),
+        ('mmpretrain::resnet/resnet19.py', "expected a config that mmpretrain ships, .* 'mmpretrain::resnet/"),
+        ('nobody::digits.py', "of a package that is installed, got 'nobody::digits.py'; write for instance 'kd_plu"),
+        ('no.body::digits.py', 'of a package that is installed'),
+        ('::digits.py', 'of a package that is installed'),
+    ],
+)
+def test_the_wrong_name_of_a_packages_config(name, message, tmp_path):
+    with pytest.raises(UserError, match=f'^CONFIG: .*{message}'):
+        load_config(name)
+    path = write(tmp_path, f'_base_ = {name!r}\n')
+    with pytest.raises(UserError, match=f'^{path}: _base_: .*{message}'):
+        load_config(path)
