@@ -24,8 +24,6 @@ def import_user_modules(imports: Sequence[str], allow_failed_imports: bool = Fal
         UserError: A module is not found, or raises something while it is imported; the message has the file and line.
     """
     for name in imports:
-        if not isinstance(name, str):
-            raise UserError(Fault(WHERE, 'names of modules', repr(name), "write for instance ['my_project.losses']"))
         if allow_failed_imports:
             import_modules_from_strings([name], allow_failed_imports=True)
             continue

@@ -407,10 +407,3 @@ def test_failed_imports_that_are_allowed_are_a_warning(tmp_path):
     path.write_text(path.read_text().replace('allow_failed_imports=False', 'allow_failed_imports=True'))
     with pytest.warns(UserWarning, match='their_parts.missing_name failed to import'):
         load_config(path)
-
-
-def test_an_import_that_is_no_name(tmp_path):
-    path = written(tmp_path, True, 'rebased')
-    path.write_text(path.read_text() + '\ncustom_imports = dict(imports=[3])\n')
-    with pytest.raises(UserError, match=r'^custom_imports\.imports: expected names of modules, got 3'):
-        load_config(path)

@@ -196,7 +196,14 @@ def own_settings(path: Path) -> dict[str, Any]:
     own = Config({key: value for key, value in settings.items() if not key.startswith('_')}).to_dict()
     beside = [path.parent / base for base in Config._get_base_files(str(path)) if '::' not in base]
     # the visualisation of CWD: another config of the folder, with a hook
-    return {**(own_settings(beside[0]) if beside and 'model' not in own else {}), **own}
+    return {**(own_settings(beside[0]) if beside and 'model' not in own else {}), **without_deletions(own)}
+
+
+def without_deletions(node: Any) -> Any:
+    """A config without ``_delete_``, where what it would delete is not inherited."""
+    if isinstance(node, dict):
+        return {key: without_deletions(child) for key, child in node.items() if key != '_delete_'}
+    return type(node)(map(without_deletions, node)) if type(node) in (list, tuple) else node
 
 
 def made_small(settings: dict[str, Any]) -> dict[str, Any]:
