@@ -70,7 +70,9 @@ def test_a_loss_of_the_distillation_where_a_head_has_its_own():
         registry.build(head)
     (fault,) = explain_failure(caught.value, 'head', head).faults
     assert (fault.where, fault.got) == ('head.loss.type', "'KLDivergence'")
-    assert fault.advice == "it is in scope kd_plugins: write 'kd_plugins.KLDivergence'"
+    # mmrazor's registry has one as well, where that was imported
+    assert fault.advice.startswith('it is in scope kd_plugins')
+    assert "write 'kd_plugins.KLDivergence'" in fault.advice
 
 
 def test_advice_on_an_argument_names_what_the_class_itself_takes():

@@ -76,7 +76,8 @@ def test_failures_stop_nothing(script, tmp_path, monkeypatch):
 
 
 def test_at_most_so_many_at_a_time(script, tmp_path):
-    execute(runs_of(tmp_path, [0, 3, 4], seconds=0.5), Launcher('local', script, 2), lambda run, result: None)
+    # long enough for the second one to begin meanwhile, on a busy machine too
+    execute(runs_of(tmp_path, [0, 3, 4], seconds=2), Launcher('local', script, 2), lambda run, result: None)
     times = [started(tmp_path, seed)['time'] for seed in (0, 3, 4)]
     finished = [(tmp_path / 'main' / f'seed_{seed}' / 'result.json').stat().st_mtime for seed in (0, 3)]
     assert times[2] >= min(finished) - 0.01
