@@ -19,13 +19,22 @@ from kd_plugins.build.library import (
 )
 from kd_plugins.build.mmrazor_bases import base_to_use, wrong_base_fault
 from kd_plugins.build.model import build_model, initialise, resolve_model_config
-from kd_plugins.build.names import FALLBACK_SCOPE, advise_on_type, is_registered, names_in, registered_names, user_scope
+from kd_plugins.build.names import (
+    FALLBACK_SCOPE,
+    advise_on_type,
+    bare_name,
+    is_registered,
+    names_in,
+    registered_names,
+    user_scope,
+)
 
 __all__ = [
     'FALLBACK_SCOPE',
     'Declared',
     'advise_on_type',
     'argument_faults',
+    'bare_name',
     'base_to_use',
     'beginnings',
     'build_component',

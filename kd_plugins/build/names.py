@@ -22,6 +22,15 @@ def user_scope() -> str:
     return theirs[-1] if theirs else FALLBACK_SCOPE
 
 
+def bare_name(kind: Any) -> str:
+    """The name of a type as a config has it, without its scope.
+
+    Args:
+        kind: A name with or without a scope, or the class itself, as in pure-Python configs.
+    """
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+
+
 def registered_names(kind: str, scope: str) -> set[str]:
     """Names that a config of a scope can use.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from kd_plugins.algorithms import DistillAlgorithm
+from kd_plugins.build import bare_name
 from kd_plugins.errors import Fault, closest, join_path
 
 # constructors that look for a custom key anywhere in the name of a parameter
@@ -27,7 +29,7 @@ def unmatched_keys(config: Any, model: nn.Module) -> list[Fault]:
     wrapper = config.get('optim_wrapper')
     if not isinstance(wrapper, Mapping):
         return []
-    constructor = str(wrapper.get('constructor') or SUBSTRING[0]).rpartition('.')[2]
+    constructor = bare_name(wrapper.get('constructor') or SUBSTRING[0])
     if constructor in SUBSTRING:
         return _unmatched(wrapper, 'optim_wrapper', model)
     if constructor == 'SeparateOptimWrapperConstructor':
@@ -68,7 +70,10 @@ def _unmatched_key(key: str, where: str, model: nn.Module, names: list[str]) -> 
     expected = 'a part of the name of a parameter that is trained'
     if any(key in name for name in names):
         return Fault(where, expected, f'{key!r}, whose parameters longer keys decide about', 'remove it')
-    if any(key in name for name, _ in model.named_parameters()):
+    teachers = model.teacher_models() if isinstance(model, DistillAlgorithm) else {}
+    frozen = [name for name, _ in model.named_parameters()]
+    frozen += [f'{path}.{name}' for path, teacher in teachers.items() for name, _ in teacher.named_parameters()]
+    if any(key in name for name in frozen):
         return Fault(where, expected, f'{key!r}, whose parameters are frozen', 'remove it, or train them')
     parts = {'.'.join(name.split('.')[:depth]).lstrip('.') for name in names for depth in range(1, name.count('.') + 2)}
     return Fault(where, expected, f'{key!r}, which is in none', closest(key, parts))

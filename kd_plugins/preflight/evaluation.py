@@ -13,7 +13,7 @@ from mmengine.registry import EVALUATOR
 from mmengine.structures import BaseDataElement
 
 from kd_plugins.algorithms import DistillAlgorithm
-from kd_plugins.build import explain_failure
+from kd_plugins.build import bare_name, explain_failure
 from kd_plugins.errors import Fault, describe_error
 from kd_plugins.preflight.dry_run import run_located
 from kd_plugins.preflight.findings import Findings
@@ -66,7 +66,7 @@ class _Evaluation:
         self.config, self.model, self.part = config, model, part
         self.findings, self.ready = findings, ready
         self.written = config.get(f'{part}_evaluator')
-        self.loop = str((config.get(f'{part}_cfg') or {}).get('type', '')).rpartition('.')[2]
+        self.loop = bare_name((config.get(f'{part}_cfg') or {}).get('type', ''))
         # one evaluation is enough for two that are alike
         self.evaluated = self.written, str(pipeline_of((config.get(f'{part}_dataloader') or {}).get('dataset')))
 

@@ -10,7 +10,9 @@ from typing import Any
 from mmengine.dist import get_world_size
 from mmengine.registry import DATASETS
 
+from kd_plugins.build import bare_name
 from kd_plugins.errors import Fault, join_path
+from kd_plugins.preflight.monitors import PLATEAU
 
 
 def idle_schedules(config: Any) -> list[Fault]:
@@ -28,6 +30,8 @@ def idle_schedules(config: Any) -> list[Fault]:
         return []
     faults = []
     for where, schedule in _schedules(config.get('param_scheduler'), 'param_scheduler'):
+        if bare_name(schedule['type']).startswith(PLATEAU):
+            continue  # validations count for it, in a loop of iterations too; mmengine takes no by_epoch=False
         by_epoch = schedule.get('by_epoch', True)
         if schedule.get('convert_to_iter_based') or bool(by_epoch) is not _counts_iterations(loop):
             continue

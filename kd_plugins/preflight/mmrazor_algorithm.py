@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 
-from kd_plugins.build import base_to_use, find_component, is_registered
+from kd_plugins.build import bare_name, base_to_use, find_component, is_registered
 from kd_plugins.distiller import DISTILLERS
 from kd_plugins.errors import Fault
 from kd_plugins.registry import MODELS, SCOPE
@@ -30,7 +30,7 @@ def algorithm_faults(config: Any) -> list[Fault]:
     for key in DISTILLERS if base is not None else ():
         part = config.get(key)
         if isinstance(part, Mapping) and _is_ours(part.get('type'), part.get('_scope_') or config.get('_scope_')):
-            name, kind = component.__name__, _bare(part['type'])
+            name, kind = component.__name__, bare_name(part['type'])
             expected = f"a distiller of MMRazor's, for {name} derives from its algorithm"
             advice = f'derive {name} from {base} (docs/extending.md), or write mmrazor.{kind}'
             faults.append(Fault(f'model.{key}.type', expected, f'{kind} of kd_plugins', advice))
@@ -57,7 +57,3 @@ def _is_ours(kind: Any, scope: str | None) -> bool:
         with MMENGINE_MODELS.switch_scope_and_registry(scope) as registry:
             kind = registry.get(kind) if is_registered(registry, kind) else None
     return inspect.isclass(kind) and any(base.__module__.partition('.')[0] == SCOPE for base in kind.__mro__)
-
-
-def _bare(kind: Any) -> str:
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

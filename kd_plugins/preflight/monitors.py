@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from kd_plugins.build import bare_name
 from kd_plugins.errors import Fault, closest, join_path
 
 PLATEAU = 'ReduceOnPlateau'
+# none of their hooks adds a metric to those of a validation
+LIBRARIES = ('kd_plugins', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg')
 
 
 def monitor_faults(config: Any, names: Sequence[str]) -> list[Fault]:
@@ -20,13 +24,15 @@ def monitor_faults(config: Any, names: Sequence[str]) -> list[Fault]:
         names: Of the metrics of a validation.
 
     Returns:
-        A fault per metric that will not be there, and for a best checkpoint by a metric of which nobody knows the rule.
+        A fault per metric that will not be there, unless a hook of the user's may add it, and for a best checkpoint by
+        a metric of which nobody knows the rule.
     """
     faults = []
+    may_grow = any(map(_may_add_metrics, config.get('custom_hooks') or ()))
     for where, name in _monitored(config):
         if name == 'auto':
             faults += _rule_faults(config, where, names[:1])
-        elif name not in names:
+        elif name not in names and not may_grow:
             faults.append(Fault(where, 'a metric of the validation', repr(name), closest(name, names)))
     return faults
 
@@ -38,15 +44,23 @@ def _monitored(config: Any) -> Iterator[tuple[str, str]]:
             yield join_path(where, 'save_best'), best
         elif isinstance(best, (list, tuple)):
             yield from ((join_path(where, 'save_best', str(index)), name) for index, name in enumerate(best))
-        if str(hook.get('type')).endswith('EarlyStoppingHook') and isinstance(hook.get('monitor'), str):
+        if bare_name(hook.get('type')).endswith('EarlyStoppingHook') and isinstance(hook.get('monitor'), str):
             yield join_path(where, 'monitor'), hook['monitor']
     schedules = config.get('param_scheduler')
     single = isinstance(schedules, dict)
     for index, schedule in enumerate([schedules] if single else schedules or ()):
-        if isinstance(schedule, dict) and str(schedule.get('type')).rpartition('.')[2].startswith(PLATEAU):
+        if isinstance(schedule, dict) and bare_name(schedule.get('type')).startswith(PLATEAU):
             where = 'param_scheduler' if single else f'param_scheduler.{index}'
             # mmengine's own default is a name that no metric of OpenMMLab has
             yield join_path(where, 'monitor'), str(schedule.get('monitor', 'loss'))
+
+
+def _may_add_metrics(hook: Any) -> bool:
+    """Whether a hook is called with the metrics of a validation and is of no known library."""
+    kind = hook.get('type') if isinstance(hook, dict) else type(hook)
+    kind = HOOKS.get(kind) if isinstance(kind, str) else kind
+    method = getattr(kind, 'after_val_epoch', Hook.after_val_epoch)
+    return not str(getattr(method, '__module__', '')).startswith(LIBRARIES)
 
 
 def _hooks(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from kd_plugins.build import bare_name
 from kd_plugins.errors import Fault, join_path
 from kd_plugins.preflight.emulation import slowdown_on_cpu
 
@@ -48,7 +49,7 @@ def precision_faults(config: Any) -> list[Fault]:
     on_gpu = torch.cuda.is_available()
     faults = []
     for where, part in optim_wrapper_parts(config):
-        kind = str(part.get('type')).rpartition('.')[2]
+        kind = bare_name(part.get('type'))
         if kind not in (ON_GPU, ON_CPU):
             continue
         if on_gpu != (kind == ON_GPU):
@@ -85,7 +86,7 @@ def precision_warnings(config: Any) -> list[Fault]:
             "train in float32: without --amp, or with type='OptimWrapper'",
         )
         for where, part in optim_wrapper_parts(config)
-        if str(part.get('type')).rpartition('.')[2] == ON_CPU
+        if bare_name(part.get('type')) == ON_CPU
     ]
     settings = (config.get('model') or {}).get('teacher_forward')
     teacher = settings.get('dtype') if isinstance(settings, Mapping) else None

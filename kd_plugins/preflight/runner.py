@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from kd_plugins.build import is_registered, registered_names
+from kd_plugins.build import bare_name, is_registered, registered_names
 from kd_plugins.errors import Fault, closest
 from kd_plugins.registry import SCOPE
 
@@ -38,7 +38,7 @@ def runner_faults(config: Any) -> list[Fault]:
     """
     written, strategy = config.get('runner_type'), config.get('strategy')
     has_strategy = isinstance(strategy, Mapping) and 'type' in strategy
-    name = _name(strategy['type']) if has_strategy else ''
+    name = bare_name(strategy['type']) if has_strategy else ''
     advice = (
         f'remove {"runner_type and strategy" if written and has_strategy else "it"}; {INSTEAD.get(name, OTHERWISE)}'
     )
@@ -76,7 +76,3 @@ def _find(written: Any) -> Any:
 
 def _closest(written: Any) -> str:
     return closest(str(written), registered_names(RUNNERS.name, 'mmengine') - {'FlexibleRunner'})
-
-
-def _name(kind: Any) -> str:
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

@@ -91,7 +91,7 @@ def _replaced_preprocessor(config: Any) -> list[Fault]:
     outer = at_model if at_model is not None else config.get('data_preprocessor')
     if not isinstance(inner, Mapping) or not isinstance(outer, Mapping):
         return []
-    differing = [key for key in inner if key not in NO_PIXELS and inner[key] != outer.get(key)]
+    differing = [key for key in inner if key not in NO_PIXELS and not _is_same(inner[key], outer.get(key))]
     if not differing:
         return []
     winner = 'model.data_preprocessor' if at_model is not None else 'data_preprocessor'
@@ -99,3 +99,10 @@ def _replaced_preprocessor(config: Any) -> list[Fault]:
     expected = f'the same as {winner}, which both models get instead'
     got = ', '.join(f'{key}={inner[key]!r} beside {outer.get(key)!r}' for key in differing)
     return [Fault(where, expected, got[:300], f'remove one of the two: {where} is not used')]
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two values mean the same: a list and a tuple of it do, and so do False and what is not there."""
+    if isinstance(value, (list, tuple)) and isinstance(other, (list, tuple)):
+        return list(value) == list(other)
+    return value == other or not (value or other)

@@ -25,6 +25,7 @@ def keys(**custom):
         ({'backbone': {}, 'fc': {}}, "'backbone', which is in none"),
         # .conv1.weight would be a parameter of the algorithm itself
         ({'.architecture': {}}, "'.architecture', which is in none"),
+        ({'teacher': {}}, "'teacher', whose parameters are frozen"),
         ({'conv1': {}, 'architecture.conv1': {}}, "'conv1', whose parameters longer keys decide about"),
     ],
 )

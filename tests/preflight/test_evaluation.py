@@ -2,7 +2,9 @@
 
 import pytest
 from mmengine.evaluator import BaseMetric
-from mmengine.registry import LOOPS, METRICS
+from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.optim import ReduceOnPlateauLR
+from mmengine.registry import HOOKS, LOOPS, METRICS
 from mmengine.runner import ValLoop
 from shipped import CONFIGS
 
@@ -29,6 +31,14 @@ class OwnMetric(BaseMetric):
         if len(results) < self.at_least:
             raise ValueError(f'{self.at_least} samples are needed')
         return {self.name: len(results)}
+
+
+@HOOKS.register_module()
+class AddingHook(Hook):
+    """Adds a metric to those of a validation, before the best checkpoint is chosen by it."""
+
+    def after_val_epoch(self, runner, metrics=None):
+        metrics['own'] = 1.0
 
 
 @LOOPS.register_module()
@@ -116,6 +126,22 @@ def test_a_metric_that_will_not_be_there(text, where, tmp_path):
 )
 def test_a_metric_that_will_be_there(text, tmp_path):
     assert faults(tmp_path, f"val_cfg = dict(type='kd_plugins.SingleTeacherDistillValLoop')\n{text}") == {}
+
+
+def test_a_metric_that_a_hook_of_the_user_s_may_add(tmp_path):
+    save = "default_hooks = dict(checkpoint=dict(save_best='own', rule='greater'))\n"
+    assert list(faults(tmp_path, save)) == [BEST]
+    assert faults(tmp_path, f"{save}custom_hooks = [dict(type='AddingHook')]") == {}
+
+
+def test_types_may_be_classes_as_in_pure_python_configs(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(f'_base_ = [{str(QUICKSTART / "student_cnn_digits.py")!r}]\n')
+    config = load_config(path, {'work_dir': str(tmp_path / 'run'), 'val_cfg.type': ValLoop})
+    config.custom_hooks = [dict(type=EarlyStoppingHook, monitor='acc')]
+    config.param_scheduler = [dict(type=ReduceOnPlateauLR, monitor='acc')]
+    found = inspect_training(config).faults
+    assert [fault.where for fault in found] == ['custom_hooks.0.monitor', 'param_scheduler.0.monitor']
 
 
 def test_metrics_of_a_student_that_is_its_own_teacher(tmp_path):

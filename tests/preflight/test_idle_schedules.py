@@ -2,6 +2,7 @@
 
 import pytest
 from mmengine.config import Config
+from mmengine.optim import ReduceOnPlateauLR
 from toy import runner_config
 
 from kd_plugins.preflight.idle_schedules import idle_schedules
@@ -32,6 +33,9 @@ def test_a_schedule_that_counts_what_the_loop_does_not(loop, schedule, where):
     [
         (ITERATIONS, dict(type='MultiStepLR', by_epoch=False, milestones=[30])),
         (ITERATIONS, dict(type='MultiStepLR', by_epoch=True, milestones=[30], convert_to_iter_based=True)),
+        # validations count for it, and mmengine takes no by_epoch=False
+        (ITERATIONS, dict(type='ReduceOnPlateauLR', monitor='accuracy/top1')),
+        (ITERATIONS, dict(type=ReduceOnPlateauLR, monitor='accuracy/top1')),
         (EPOCHS, dict(type='MultiStepLR', milestones=[30])),
         (EPOCHS, dict(type='MultiStepLR', by_epoch=False, milestones=[5, 9])),
         (EPOCHS, [dict(type='LinearLR', by_epoch=False, end=9)]),

@@ -138,6 +138,9 @@ def test_the_one_at_the_top_wins():
 def test_preprocessing_that_is_the_same(inner):
     assert warnings(**preprocessors(inner, data_preprocessor=dict(mean=[1.0], std=[2.0]))) == []
     assert warnings(**preprocessors(dict(mean=[3.0]))) == []
+    # written otherwise, meant alike
+    same = dict(mean=(1.0,), std=(2.0,), to_rgb=False)
+    assert warnings(**preprocessors(same, data_preprocessor=dict(mean=[1.0], std=[2.0]))) == []
 
 
 def test_the_preflight_tells(tmp_path):
