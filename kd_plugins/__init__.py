@@ -1,7 +1,8 @@
 """Knowledge distillation for the OpenMMLab stack."""
 
+import importlib
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if importlib.util.find_spec('mmengine') is None:
     raise ModuleNotFoundError(
@@ -15,18 +16,55 @@ from kd_plugins.compat import bridge
 from kd_plugins.stack import drop_debug_prints
 from kd_plugins.version import __version__
 
-__all__ = ['Distiller', '__version__', 'registry']
+if TYPE_CHECKING:
+    from kd_plugins.engine.cache_teacher import cache_teacher
+    from kd_plugins.engine.check import check
+    from kd_plugins.engine.config import load_config
+    from kd_plugins.engine.export import export_student
+    from kd_plugins.engine.launch import test as evaluate
+    from kd_plugins.engine.launch import train
+    from kd_plugins.errors import UserError
+    from kd_plugins.plain import Distiller
+
+__all__ = [
+    'Distiller',
+    'UserError',
+    '__version__',
+    'cache_teacher',
+    'check',
+    'evaluate',
+    'export_student',
+    'load_config',
+    'registry',
+    'train',
+]
+
+# module and name of what is imported when it is asked for: the engine takes seconds, and mmengine imports this file for
+# every config that names a type of ours
+_LAZY = {
+    'Distiller': ('kd_plugins.plain', 'Distiller'),
+    'UserError': ('kd_plugins.errors', 'UserError'),
+    'cache_teacher': ('kd_plugins.engine.cache_teacher', 'cache_teacher'),
+    'check': ('kd_plugins.engine.check', 'check'),
+    'evaluate': ('kd_plugins.engine.launch', 'test'),
+    'export_student': ('kd_plugins.engine.export', 'export_student'),
+    'load_config': ('kd_plugins.engine.config', 'load_config'),
+    'train': ('kd_plugins.engine.launch', 'train'),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    module, attribute = _LAZY[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 allow_mmengine_checkpoints()
 guard_downloads()
 bridge.install()
 drop_debug_prints()
-
-
-def __getattr__(name: str) -> Any:
-    # imported when asked for: it needs almost every file of the package
-    if name == 'Distiller':
-        from kd_plugins.plain import Distiller
-
-        return Distiller
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

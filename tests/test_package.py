@@ -16,8 +16,10 @@ import yaml
 from mmengine.hub import get_config
 from shipped import CONFIGS
 
+import kd_plugins
 from kd_plugins.build import library_config_file, library_folder
 from kd_plugins.cli.kd import COMMANDS
+from kd_plugins.report.result import read_result
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDERS = sorted(path for path in CONFIGS.iterdir() if path.is_dir() and path.name != '_base_')
@@ -26,6 +28,10 @@ PARTS = ('kd_plugins', 'configs', 'tools', 'model-index.yml', 'pyproject.toml', 
 LEFT_OUT = {'benchmark.py', 'benchmark_detector.py', 'methods.py', 'parity.py', 'quickstart.py'}
 STUDENT = 'kd_plugins::quickstart/student_cnn_digits.py'
 DISTILLATION = 'kd_plugins::quickstart/kd_vgg_cnn_digits.py'
+
+
+# what mypy need not read to see the types of ours
+SKIPPED = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'numpy', 'pandas', 'matplotlib', 'scipy', 'sklearn', 'rich')
 
 
 def metafile(folder):
@@ -90,7 +96,7 @@ def test_the_results_are_those_of_the_readme():
     for model in models():
         for result in model.get('Results', []):
             metrics = result['Metrics']
-            mean, spread = metrics['Top 1 Accuracy'], metrics['Top 1 Accuracy, Standard Deviation']
+            mean, spread = metrics['Top 1 Accuracy'], metrics['Standard Deviation of Top 1 Accuracy']
             listed[model['Config']] = (f'{mean:.2f}', f'{spread:.2f}')
             assert result['Dataset'] == model['Metadata']['Training Data']
     assert listed == measured
@@ -189,3 +195,64 @@ def test_a_config_that_is_made_there_names_its_bases_by_the_package(installed, t
     text = (tmp_path / 'new.py').read_text()
     assert "_base_ = ['kd_plugins::_base_/digits_resnet18_schedule.py']" in text
     assert '# Launch: kd train new.py\n' in text
+
+
+def test_what_most_scripts_need_is_imported_from_the_top(tmp_path):
+    from kd_plugins.engine import cache_teacher, check, config, export, launch
+    from kd_plugins.errors import UserError
+
+    assert kd_plugins.UserError is UserError
+    assert kd_plugins.cache_teacher is cache_teacher.cache_teacher
+    assert kd_plugins.check is check.check
+    assert kd_plugins.evaluate is launch.test
+    assert kd_plugins.export_student is export.export_student
+    assert kd_plugins.load_config is config.load_config
+    assert kd_plugins.train is launch.train
+    assert set(kd_plugins.__all__) <= set(dir(kd_plugins))
+    assert set(kd_plugins._LAZY) == set(kd_plugins.__all__) - {'__version__', 'registry'}
+
+
+def test_what_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'kd_plugins' has no attribute 'trian'"):
+        kd_plugins.trian  # noqa: B018
+    # a room of the package still is imported as a module
+    from kd_plugins import errors
+
+    assert errors.__name__ == 'kd_plugins.errors'
+
+
+def test_a_config_is_checked_trained_and_evaluated_as_it_is_loaded(tmp_path, monkeypatch):
+    from kd_plugins import check, evaluate, load_config, train
+
+    monkeypatch.chdir(tmp_path)
+    options = {'train_cfg.max_iters': 4, 'train_cfg.val_interval': 4}
+    findings = check(load_config(STUDENT, options))
+    assert (findings.faults, findings.warnings) == ([], [])
+    assert list(tmp_path.iterdir()) == []
+
+    runner = train(load_config(STUDENT, options))
+    assert Path(runner.work_dir) == tmp_path / 'work_dirs' / 'student_cnn_digits'
+    config = load_config(STUDENT)
+    config.load_from = str(Path(runner.work_dir) / 'iter_4.pth')
+    assert evaluate(config)['accuracy/top1'] == pytest.approx(read_result(runner.work_dir).score)
+
+
+@pytest.mark.slow
+def test_a_type_checker_sees_our_types(installed, tmp_path):
+    (tmp_path / 'script.py').write_text(
+        'from kd_plugins import UserError, cache_teacher, evaluate, load_config, train\n'
+        'config = load_config("config.py")\n'
+        'train(config)\n'
+        'scores: dict[str, float] = evaluate(config)\n'
+        'cache_teacher(config)\n'
+        'load_config(3)\n'
+        'UserError("text")\n'
+    )
+    skipped = ','.join(f'{name}.*' for name in SKIPPED)
+    (tmp_path / 'mypy.ini').write_text(
+        f'[mypy]\nignore_missing_imports = True\n'
+        f'[mypy-{skipped}]\nfollow_imports = skip\nfollow_imports_for_stubs = True\n'
+    )
+    command = [sys.executable, '-m', 'mypy', '--python-executable', str(installed / 'python'), 'script.py']
+    found = re.findall(r'script\.py:(\d+): error: .*\[([a-z-]+)\]', run(command, tmp_path, status=1))
+    assert found == [('5', 'call-arg'), ('6', 'arg-type'), ('7', 'arg-type')]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from kd_plugins.arguments import require_writable
 from kd_plugins.engine.cache_config import leave_out_missing_cache
+from kd_plugins.engine.check import check
 from kd_plugins.engine.command_line import ArgumentParser, KeyValueAction, command
 from kd_plugins.engine.config import load_config
 from kd_plugins.engine.launch import complete_config
 from kd_plugins.errors import Fault, UserError
-from kd_plugins.preflight import inspect_modules, inspect_training, render, select
+from kd_plugins.preflight import inspect_modules, render, select
 
 EPILOG = """examples:
   {command} CONFIG
@@ -56,10 +57,10 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> None:
         )
     config = load_config(arguments.config, arguments.cfg_options)
     written = copy.deepcopy(config)
-    unwritten = leave_out_missing_cache(config)
-    complete_config(config)
     console = render.report_console(sys.stdout, sys.stdout.isatty())
     if arguments.list_modules:
+        leave_out_missing_cache(config)
+        complete_config(config)
         rows = select(inspect_modules(config, arguments.list_modules), arguments.match)
         if not rows:
             advice = f"look at them all: --list-modules {arguments.list_modules} --match '*'"
@@ -69,9 +70,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> None:
         else:
             render.print_modules(rows, console)
         return
-    config.work_dir = config.get('work_dir') or str(Path('work_dirs') / Path(arguments.config).stem)
-    findings = inspect_training(config, ready=False)
-    findings.warnings += unwritten
+    findings = check(config)
     if arguments.strict:
         findings.faults, findings.warnings = [*findings.faults, *findings.warnings], []
     if arguments.json:

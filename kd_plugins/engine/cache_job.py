@@ -17,6 +17,7 @@ from kd_plugins.engine.cache_check import on_first_process
 from kd_plugins.engine.cache_config import views_of, wrap_training_data
 from kd_plugins.engine.cache_data import data_fingerprint
 from kd_plugins.engine.cache_plan import CacheOptions, CachingTeacher, plan_arrays, rows_per_shard
+from kd_plugins.engine.config import set_run_defaults
 from kd_plugins.engine.distributed import prepare_distributed
 from kd_plugins.engine.launch import complete_config
 from kd_plugins.errors import Fault, UserError
@@ -60,6 +61,7 @@ def prepare_job(config: Any, folder: Path, options: CacheOptions) -> Job:
     config = copy.deepcopy(config)
     config.model.pop('teacher_cache', None)
     complete_config(config)
+    set_run_defaults(config)
     if isinstance(config.model.get('teacher_forward'), dict):
         config.model.teacher_forward.update(dtype='fp32', compile=False, shard=False)
     scope = config.get('default_scope') or FALLBACK_SCOPE

@@ -26,13 +26,13 @@ from kd_plugins.teacher.cache import MANIFEST, Manifest, read_manifest, write_ma
 MARGIN = 2**20
 
 
-def cache_teacher(config: Any, folder: Path, options: CacheOptions) -> Manifest:
+def cache_teacher(config: Any, folder: str | Path, options: CacheOptions | None = None) -> Manifest:
     """Write the teacher's records of all views of the training data, or what is missing of them.
 
     Each process that was launched takes its share of the shards.
 
     Args:
-        config: The whole config, ``launcher`` included; it is not changed.
+        config: The whole config, of :func:`kd_plugins.engine.config.load_config`; it is not changed.
         folder: Of the cache.
         options: What is cached, and how.
 
@@ -43,7 +43,7 @@ def cache_teacher(config: Any, folder: Path, options: CacheOptions) -> Manifest:
         UserError: The teacher cannot be cached, the folder holds something else, or the disk is too small; nothing is
             written then. A record turns out not to fit; what was written so far stays then, marked as incomplete.
     """
-    job = prepare_job(config, folder, options)
+    job = prepare_job(config, Path(folder), options or CacheOptions())
     missing = on_first_process(lambda: _begin(job))
     rank, processes = get_dist_info()
     own = missing[rank::processes]

@@ -163,5 +163,16 @@ def apply_arguments(config: Config, arguments: argparse.Namespace) -> None:
     config.launcher = arguments.launcher
     if arguments.work_dir:
         config.work_dir = arguments.work_dir
-    elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs') / Path(arguments.config).stem)
+    set_run_defaults(config)
+
+
+def set_run_defaults(config: Config) -> None:
+    """Set what a run needs and a config file need not have: ``launcher``, and ``work_dir``, named after the file.
+
+    Args:
+        config: The whole config, which is changed.
+    """
+    if config.get('launcher') is None:
+        config.launcher = 'none'
+    if config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / Path(config.filename or 'config').stem)

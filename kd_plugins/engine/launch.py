@@ -18,7 +18,7 @@ from kd_plugins.engine.allocator import keep_freed_memory
 from kd_plugins.engine.cache_check import check_teacher_cache
 from kd_plugins.engine.cache_config import use_teacher_cache
 from kd_plugins.engine.compile_student import compile_student
-from kd_plugins.engine.config import qualify_types
+from kd_plugins.engine.config import qualify_types, set_run_defaults
 from kd_plugins.engine.data_check import check_data, explain_data_failure
 from kd_plugins.engine.distill_schedule_hook import DistillScheduleHook
 from kd_plugins.engine.distributed import prepare_distributed, rank_of_speaker
@@ -57,7 +57,8 @@ def train(config: Any) -> Runner:
     """Train as a config says, evaluate what came of it, and write ``result.json`` into the work_dir.
 
     Args:
-        config: The whole config, ``work_dir`` and ``launcher`` included.
+        config: The whole config, of :func:`kd_plugins.engine.config.load_config`; ``work_dir`` and ``launcher`` have
+            defaults.
 
     Returns:
         The runner, after training.
@@ -65,6 +66,7 @@ def train(config: Any) -> Runner:
     Raises:
         UserError: The config cannot run; nothing is left in the work_dir then.
     """
+    set_run_defaults(config)
     description = describe_config(config)
     runner = prepare_training(config)
     if is_main_process():
@@ -133,7 +135,7 @@ def test(config: Any, options: EvaluationOptions | None = None) -> dict[str, flo
     """Evaluate ``config.load_from`` on the test data of a config.
 
     Args:
-        config: The whole config, ``work_dir``, ``launcher`` and ``load_from`` included.
+        config: The whole config, ``load_from`` included; ``work_dir`` and ``launcher`` have defaults.
         options: What to do besides.
 
     Returns:
@@ -143,6 +145,7 @@ def test(config: Any, options: EvaluationOptions | None = None) -> dict[str, flo
         UserError: The config cannot run, the checkpoint is not one of its model, a file of the data is bad, or an
             option cannot be followed.
     """
+    set_run_defaults(config)
     options = options or EvaluationOptions()
     options.check()
     options.complete(config)
