@@ -1,8 +1,13 @@
-"""Knowledge distillation for the OpenMMLab stack."""
+"""Knowledge distillation for the OpenMMLab stack.
+
+Importing this package changes nothing in the process; see :mod:`kd_plugins.library_changes` for what its use changes.
+"""
 
 import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
+
+from kd_plugins.version import __version__
 
 if importlib.util.find_spec('mmengine') is None:
     raise ModuleNotFoundError(
@@ -10,13 +15,8 @@ if importlib.util.find_spec('mmengine') is None:
         "or 'kd_plugins[onedl]' for the maintained forks"
     )
 
-from kd_plugins import registry
-from kd_plugins.checkpoint import allow_mmengine_checkpoints, guard_downloads
-from kd_plugins.compat import bridge
-from kd_plugins.stack import drop_debug_prints
-from kd_plugins.version import __version__
-
 if TYPE_CHECKING:
+    from kd_plugins import registry
     from kd_plugins.engine.cache_teacher import cache_teacher
     from kd_plugins.engine.check import check
     from kd_plugins.engine.config import load_config
@@ -39,8 +39,7 @@ __all__ = [
     'train',
 ]
 
-# module and name of what is imported when it is asked for: the engine takes seconds, and mmengine imports this file for
-# every config that names a type of ours
+# module and name of what is imported when it is asked for: the engine takes seconds
 _LAZY = {
     'Distiller': ('kd_plugins.plain', 'Distiller'),
     'UserError': ('kd_plugins.errors', 'UserError'),
@@ -54,6 +53,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == 'registry':
+        return importlib.import_module(f'{__name__}.registry')
     if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     module, attribute = _LAZY[name]
@@ -62,9 +63,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-allow_mmengine_checkpoints()
-guard_downloads()
-bridge.install()
-drop_debug_prints()

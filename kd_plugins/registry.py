@@ -1,6 +1,7 @@
 """The package's registries: children of mmengine's, in scope ``kd_plugins``, filled when first asked.
 
-mmengine imports this file by itself as soon as a config names a type ``kd_plugins.X``.
+mmengine imports this file by itself as soon as a config names a type ``kd_plugins.X``. Whoever uses what is registered
+here relies on what :mod:`kd_plugins.library_changes` changes in other libraries, so that is done first.
 """
 
 from mmengine.config.utils import MODULE2PACKAGE
@@ -15,7 +16,11 @@ from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
+from kd_plugins.library_changes import apply_library_changes
+
 SCOPE = 'kd_plugins'
+
+apply_library_changes()
 
 # algorithms, distillers, connectors, distill losses, and the small networks that mmpretrain lacks
 MODELS = Registry(

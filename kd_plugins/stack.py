@@ -1,18 +1,13 @@
 """The families of the stack: upstream's packages, and the maintained forks that keep their import names.
 
 All that the two differ in for the rest of the package is which of them brings a library, and whether it brings mmcv's
-compiled operators; ``compat/bridge.py`` lets mmrazor import beside either.
+compiled operators; ``mmrazor_import.py`` lets mmrazor import beside either.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-import logging
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-import mmengine.logging
 
 from kd_plugins.errors import Fault, UserError
 
@@ -34,24 +29,6 @@ PACKAGES = {
 # libraries whose models need the compiled operators of mmcv
 DENSE = ('mmdet', 'mmseg')
 BUILD_OPERATORS = 'make install STACK=onedl DENSE=1, which builds them; then use .venv-onedl/bin/python'
-
-
-def drop_debug_prints() -> None:
-    """Keep what the forks say to nobody off stdout, where tools print what others read.
-
-    mmengine prints a message that has no logger whatever its level, and the forks of the other libraries send one, of
-    level DEBUG, as they are imported. Calling this twice does nothing more.
-    """
-    original = mmengine.logging.print_log
-    if hasattr(original, '__wrapped__'):
-        return
-
-    @functools.wraps(original)
-    def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
-        if logger is not None or level > logging.DEBUG:
-            original(msg, logger, level)
-
-    mmengine.logging.print_log = print_log
 
 
 def installed_package(library: str) -> tuple[str, str] | None:

@@ -21,7 +21,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-import kd_plugins  # noqa: F401  allow-lists mmengine's checkpoints, registers the scope
+import kd_plugins.registry  # noqa: F401  allow-lists mmengine's checkpoints, registers the scope
 from kd_plugins.engine.allocator import keep_freed_memory
 
 MEMORY, ROOM = Path('/dev/shm'), 8 * 2**30

@@ -11,8 +11,10 @@ PACKAGE = Path(kd_plugins.__file__).parent
 # from the bottom; rooms of one row know nothing of each other
 ROWS = [
     ('durable', 'errors', 'version'),
-    ('arguments', 'config_file', 'config_text', 'memory_format', 'randomness', 'registry', 'stack'),
+    ('arguments', 'config_file', 'config_text', 'memory_format', 'mmrazor_import', 'randomness', 'stack'),
     ('checkpoint',),
+    ('library_changes',),
+    ('registry',),
     ('build',),
     ('losses',),
     ('connectors',),

@@ -1,10 +1,8 @@
 """Which packages bring a library, and what detectors and segmentors lack here."""
 
 import importlib.util
-import logging
 from importlib.metadata import version
 
-import mmengine.logging
 import pytest
 
 from kd_plugins import stack
@@ -27,16 +25,6 @@ def absent(request, monkeypatch):
 
     monkeypatch.setattr(importlib.util, 'find_spec', find_spec)
     return request.param
-
-
-def test_what_is_for_nobody_is_not_printed(capsys):
-    stack.drop_debug_prints()
-    once = mmengine.logging.print_log
-    stack.drop_debug_prints()
-    assert mmengine.logging.print_log is once
-    once('Could not import OneDL', level=logging.DEBUG)
-    once('This is for somebody')
-    assert capsys.readouterr().out == 'This is for somebody\n'
 
 
 def test_a_package_is_named_with_its_version():

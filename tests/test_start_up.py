@@ -34,7 +34,6 @@ def count(self, *args, **kwargs):
 torch.nn.Module.__init__ = count
 import {first}
 before = set(sys.modules)
-import kd_plugins
 from kd_plugins import registry
 from mmengine.registry import Registry
 own = [value for value in vars(registry).values() if isinstance(value, Registry) and value.scope == 'kd_plugins']
@@ -44,7 +43,7 @@ print(json.dumps(dict(before=sorted(before), modules=sorted(sys.modules), filled
 
 
 def after_import(first):
-    """What a fresh interpreter holds that imported one module and then this package."""
+    """What a fresh interpreter holds that imported one module and then the registries of this package."""
     command = [sys.executable, '-W', 'ignore', '-c', SCRIPT.format(first=first)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
@@ -54,24 +53,30 @@ def alone():
     return after_import('sys')
 
 
-def test_builds_nothing(alone):
+def test_the_package_alone_imports_neither_torch_nor_mmengine():
+    program = 'import sys, kd_plugins; print(sorted(name for name in sys.modules if name.startswith("kd_plugins")))'
+    program += '; print("torch" in sys.modules, "mmengine" in sys.modules)'
+    run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["['kd_plugins', 'kd_plugins.version']", 'False False']
+
+
+def test_registries_build_nothing(alone):
     assert alone['filled'] == []
     assert alone['built'] == 0
 
 
-def test_imports_what_every_run_needs_and_no_more(alone):
+def test_registries_import_what_every_run_needs_and_no_more(alone):
     assert [name for name in NOT_YET if name in alone['modules']] == []
     own = {name for name in alone['modules'] if name.startswith('kd_plugins')}
     own = {name for name in own if not name.startswith('kd_plugins.checkpoint.')}
     assert own == {
         'kd_plugins',
         'kd_plugins.checkpoint',
-        'kd_plugins.compat',
-        'kd_plugins.compat.bridge',
         'kd_plugins.durable',
         'kd_plugins.errors',
+        'kd_plugins.library_changes',
+        'kd_plugins.mmrazor_import',
         'kd_plugins.registry',
-        'kd_plugins.stack',
         'kd_plugins.version',
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from kd_plugins.checkpoint.allowed import allow_mmengine_checkpoints
 from kd_plugins.checkpoint.content import WEIGHTS, refuse_implausible
 from kd_plugins.checkpoint.digest import digest_beside, is_altered
 from kd_plugins.checkpoint.download import download, fetch_from_store, is_address, is_in_store
@@ -124,6 +125,7 @@ def _load(file: Path, map_location: Any) -> Any:
     if file.suffix == '.safetensors':
         device = str(map_location) if isinstance(map_location, (str, torch.device)) else 'cpu'
         return dict(safetensors.torch.load_file(file, device=device))
+    allow_mmengine_checkpoints()
     refuse_hostile_file(file)
     if not digest_beside(file).is_file():
         refuse_damaged_file(file)

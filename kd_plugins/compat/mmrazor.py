@@ -1,6 +1,6 @@
 """The mmrazor package on today's torch: ``import kd_plugins.compat.mmrazor``, and ``import mmrazor.models`` works.
 
-A config needs no import: naming a type ``mmrazor.X`` is enough, for ``import kd_plugins`` puts the bridge in place.
+A config for our tools, or one that names a type of ours first, needs no import: naming a type ``mmrazor.X`` is enough.
 
 Raises:
     UserError: mmrazor is not installed, or not with what it needs.

@@ -34,7 +34,7 @@ def _imported():
 
 
 @needs_mmrazor
-@pytest.mark.parametrize('first', ['import kd_plugins', 'import kd_plugins.compat.mmrazor'])
+@pytest.mark.parametrize('first', ['import kd_plugins.algorithms', 'import kd_plugins.compat.mmrazor'])
 def test_mmrazor_imports_in_a_fresh_process_and_one_line_says_what_is_covered(first):
     program = f'{first}\nimport mmrazor.models, mmrazor.datasets, mmrazor.engine\nprint("good")'
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', program], capture_output=True, text=True, timeout=180)
