@@ -36,16 +36,29 @@ def store_contiguous(model: nn.Module) -> None:
 
 
 def reads_in_order(model: nn.Module) -> bool:
-    """Whether a model has operators of mmcv, most of which read feature maps, or gradients, as contiguous ones.
+    """Whether a model has operators that read feature maps, or gradients, as contiguous ones.
 
-    They compute something else on others, and do not say so. Their layers are found, and the files of layers that call
-    them as functions.
+    Most operators of mmcv do. They compute something else on others, and do not say so. Their layers are found, and the
+    files of layers that call them as functions. On a CPU, PyTorch's GroupNorm is one behind frozen layers.
 
     Args:
         model: Any model.
     """
     kinds = {kind for module in model.modules() for kind in type(module).__mro__}
-    return any(_is_operator(kind) or _calls_operators(sys.modules.get(kind.__module__)) for kind in kinds)
+    return _has_group_norm_behind_frozen_layers(model) or any(
+        _is_operator(kind) or _calls_operators(sys.modules.get(kind.__module__)) for kind in kinds
+    )
+
+
+def _has_group_norm_behind_frozen_layers(model: nn.Module) -> bool:
+    """Whether PyTorch's GroupNorm (2.11, on a CPU) cannot be trusted with other layouts than that of the shapes.
+
+    Where a part of the model is frozen, such as the patch embedding of mmpretrain's PoolFormer by default, its backward
+    can end the process.
+    """
+    learns = {parameter.requires_grad for parameter in model.parameters()}
+    norms = any(isinstance(module, nn.GroupNorm) for module in model.modules())
+    return norms and len(learns) == 2 and not torch.cuda.is_available()
 
 
 def _is_operator(kind: type) -> bool:

@@ -100,3 +100,14 @@ class TestOperatorsOfMmcv:
         heads.DeformConv2d = of_file(nn.Module, 'mmcv.ops.deform_conv')
         monkeypatch.setitem(sys.modules, heads.__name__, heads)
         assert not reads_in_order(of_file(nn.Module, heads.__name__)())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='it is the kernel for CPUs')
+def test_group_norm_behind_frozen_layers():
+    """Which models run contiguous; what happens to others is not tried here."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(1, 8))
+    assert not reads_in_order(model)
+    assert not reads_in_order(model.requires_grad_(False))
+    model[1].requires_grad_(True)
+    assert reads_in_order(model)
+    assert not reads_in_order(nn.Sequential(model[0], nn.BatchNorm2d(8)))

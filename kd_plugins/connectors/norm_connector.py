@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
+from torch import nn
 
 from kd_plugins.errors import Fault, UserError
 from kd_plugins.registry import MODELS
@@ -47,4 +48,7 @@ class NormConnector(BaseModule):
         if feature.dim() < 2 or self.in_channels not in (feature.shape[1], feature.shape[-1]):
             expected = f'a record of {self.in_channels} channels'
             raise UserError(Fault('feature', expected, str(tuple(feature.shape)), 'correct in_channels'))
+        if isinstance(self.norm, nn.GroupNorm) and not feature.requires_grad:
+            # of a frozen teacher: PyTorch's backward on a CPU cannot be trusted with other layouts
+            feature = feature.contiguous()
         return self.norm(feature)

@@ -22,6 +22,8 @@ PARTS = {
 OTHER_DICTS = ('default_hooks', 'env_cfg', 'randomness', 'auto_scale_lr', 'data_preprocessor')
 # what the Runner builds: other keys of a file are its own variables, which may wait to be merged elsewhere
 RUNNER_KEYS = tuple(inspect.signature(Runner.__init__).parameters)[1:]
+# what mmengine's Runner has unless a config says None
+DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
 LISTED = ('param_scheduler', 'val_evaluator', 'test_evaluator')
 
 
@@ -80,7 +82,8 @@ def part_faults(config: Any, part: str) -> list[Fault]:
         missing = []
     faults = [Fault(key, f'the {part} part of the config', 'none', _advice(key, keys, config)) for key in missing]
     faults += _loader_faults(config, keys[0])
-    return faults if part == 'val' else faults + _hook_faults(config.get('custom_hooks'))
+    hooks = _hook_faults(config.get('custom_hooks')) + _default_hook_faults(config.get('default_hooks'))
+    return faults if part == 'val' else faults + hooks
 
 
 def _advice(key: str, keys: Sequence[str], config: Any) -> str:
@@ -115,4 +118,13 @@ def _hook_faults(hooks: Any) -> list[Fault]:
         Fault(f'custom_hooks.{index}', 'a dict with the key type', repr(hook), 'write dict(type=…)')
         for index, hook in enumerate(hooks)
         if not isinstance(hook, Hook) and not (isinstance(hook, dict) and 'type' in hook)
+    ]
+
+
+def _default_hook_faults(hooks: Any) -> list[Fault]:
+    """None switches one of mmengine's own default hooks off, and is no hook under another name."""
+    return [
+        Fault(f'default_hooks.{name}', 'a dict with the key type', 'None', 'write dict(type=…), or remove it')
+        for name, hook in (hooks.items() if isinstance(hooks, Mapping) else ())
+        if hook is None and name not in DEFAULT_HOOKS
     ]

@@ -62,7 +62,9 @@ def runner_warnings(config: Any) -> list[Fault]:
     """
     written = config.get('runner_type')
     kind = None if written is None else _find(written)
-    if kind in (None, Runner) or any(base.__module__.partition('.')[0] == SCOPE for base in kind.__mro__):
+    if kind in (None, Runner) or not issubclass(kind, Runner):
+        return []  # what is none of them is a fault
+    if any(base.__module__.partition('.')[0] == SCOPE for base in kind.__mro__):
         return []
     expected = 'a runner with which --resume is exact and checkpoints are written whole'
     advice = 'derive it from kd_plugins.engine.resume.ResumableRunner'

@@ -42,3 +42,14 @@ def test_another_number_of_channels():
     with pytest.raises(UserError) as caught:
         NormConnector(8, dict(type='BN'))(torch.rand(2, 4, 3, 3))
     assert 'feature: expected a record of 8 channels, got (2, 4, 3, 3); correct in_channels' in str(caught.value)
+
+
+def test_group_norm_gets_a_teachers_record_in_the_order_of_its_shape():
+    connector = NormConnector(4, dict(type='GN', num_groups=2))
+    seen = []
+    connector.norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    record = torch.rand(2, 4, 3, 3).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        connector(record)
+        connector(record.requires_grad_())
+    assert seen == [True, False]

@@ -64,3 +64,8 @@ def test_all_that_is_missing_is_said_at_once(config):
     with pytest.raises(UserError) as error:
         check_training(config)
     assert [fault.where for fault in error.value.faults] == ['train_cfg', 'optim_wrapper', 'custom_hooks.0.type']
+
+
+def test_none_switches_off_default_hooks_of_mmengine_alone(config):
+    config.default_hooks = dict(timer=None, visualization=None)
+    assert [fault.where for fault in inspect_training(config).faults] == ['default_hooks.visualization']

@@ -46,6 +46,8 @@ def test_one_fault_says_what_to_use_instead(runner, strategy, advice):
     assert fault.where == ('runner_type' if runner else 'strategy')
     assert advice in fault.advice
     assert strategy is None or strategy in fault.got
+    # no second message, with an advice that contradicts the first
+    assert runner_warnings(config) == []
 
 
 @pytest.mark.parametrize('name', ['FlexibleRuner', 'Runnr', 3])
