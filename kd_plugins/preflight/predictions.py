@@ -72,7 +72,8 @@ def _softmax_loss(loss: Any) -> str | None:
 
 def _degenerate(kind: str, where: str, mapping: LossSpec, shapes: Mapping[str, tuple[int, ...]]) -> list[Fault]:
     """At most one warning, of a loss that has too few classes to compare."""
-    shape = shapes.get(_compared(mapping)[0])
+    # what forwards nothing to a loss, is refused elsewhere
+    shape = next(map(shapes.get, _compared(mapping)), None)
     if shape is None:
         return []
     classes = shape[-1 if kind in CLASSES_LAST else 1]

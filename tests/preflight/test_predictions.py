@@ -158,6 +158,20 @@ def test_several_teachers_together(tmp_path):
     assert "the teacher's 'head.fc', of a MultiLabelLinearClsHead" in got
 
 
+@pytest.mark.parametrize('arguments', [{}, dict(preds_S=dict(from_student=True, recorder='fc'), preds_T=dict(fc=1))])
+def test_a_loss_to_which_nothing_is_forwarded_is_refused(arguments, tmp_path):
+    config = config_of(tmp_path, {}, PLAIN, PLAIN)
+    fc = dict(fc=dict(type='ModuleOutputs', source='head.fc'))
+    config.model.distiller = dict(
+        type='ConfigurableDistiller',
+        student_recorders=fc,
+        teacher_recorders=fc,
+        distill_losses=dict(loss_kl=dict(type='KLDivergence')),
+        loss_forward_mappings=dict(loss_kl=arguments),
+    )
+    assert any('loss_kl' in fault.where for fault in inspect_training(config).faults)
+
+
 def test_every_loss_with_a_softmax_over_classes_is_known():
     """A new loss that takes one is warned of too, or named here with the reason."""
     others = {
