@@ -303,7 +303,8 @@ def mutants(draw: st.DrawFn, configs: dict[str, dict[str, Any]]) -> Mutant:
         elif kind == 'rename':
             parent[without_a_letter(draw, str(key))] = parent.pop(key)
         elif kind == 'retype':
-            parent[key] = draw(st.sampled_from(OTHER_VALUES))
+            # a second mutation may change it
+            parent[key] = copy.deepcopy(draw(st.sampled_from(OTHER_VALUES)))
             kind += f' to {parent[key]!r}'
         else:
             other = draw(st.sampled_from(paths))
