@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -121,6 +121,10 @@ class _Evaluation:
         located = Findings()
         with torch.no_grad():
             outputs = run_located(self.model, where, partial(predict, batch.data), located)
+        if isinstance(outputs, Mapping):
+            expected, got = 'predictions as a list, an entry for each image', f'a {type(outputs).__name__}'
+            faults.append(Fault(where, expected, got, "return a list where forward's mode is 'predict'"))
+            return None
         if not isinstance(outputs, (list, tuple)):
             # what a hook prepares before a validation is not there yet: no reason to refuse the config
             self.findings.warnings += located.stumbles if not batch.made_up else []

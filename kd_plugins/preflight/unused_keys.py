@@ -65,7 +65,8 @@ def misspelt_keys(names: Iterable[Any]) -> list[Fault]:
         for name in map(str, names)
         if name not in TOP_LEVEL and not name[-1:].isdigit()
         for near in [difflib.get_close_matches(name, TOP_LEVEL, 1, ALIKE)]
-        if near
+        # a name that says more, such as train_dataloader_cfg, is a variable
+        if near and not name.startswith(f'{near[0]}_')
         for advice in [f'did you mean {near[0]!r}?']
     ]
 

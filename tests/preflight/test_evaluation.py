@@ -6,6 +6,7 @@ from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.optim import ReduceOnPlateauLR
 from mmengine.registry import HOOKS, LOOPS, METRICS
 from mmengine.runner import ValLoop
+from mmpretrain.models import ImageClassifier
 from shipped import CONFIGS
 
 from kd_plugins.engine.config import load_config
@@ -189,3 +190,9 @@ def test_a_training_is_refused_before_its_first_step(tmp_path):
     with pytest.raises(UserError, match=r'default_hooks\.checkpoint\.save_best: expected a metric of the validation'):
         train(config)
     assert not (tmp_path / 'run').exists()
+
+
+def test_predictions_that_no_loop_can_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageClassifier, 'predict', lambda self, inputs, data_samples=None: {'scores': inputs})
+    found = faults(tmp_path, '', 'student_cnn_digits.py')
+    assert found['model'][0] == 'predictions as a list, an entry for each image'

@@ -148,3 +148,7 @@ def test_the_preflight_tells(tmp_path):
     config = Config(runner_config(tmp_path, train_dataloder=dict(), optim_wrapper=wrapper))
     found = {warning.where for warning in inspect_training(config).warnings}
     assert {'train_dataloder', 'optim_wrapper.paramwise_cfg.custom_keys.nothing'} <= found
+
+
+def test_a_name_that_says_more_is_a_variable():
+    assert misspelt_keys(['train_dataloader_cfg', 'model_a']) == []
